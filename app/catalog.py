@@ -1,0 +1,142 @@
+"""The operator's set-up as each process keeps it in memory: channels with their secrets open, queues, rules, policies.
+
+A change wakes the topic `catalog` on commit; the next reader loads the new one before it goes on, so nobody decides on
+an old set-up after the change was answered (other processes: after the NOTIFY, a fraction of a millisecond).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import log
+from app.channels.base import Adapter
+from app.channels.registry import ADAPTERS
+from app.db import Database, after_commit
+from app.models import CategorySetting, Channel, ClassificationRule, Queue, SlaPolicy
+from app.vault import BadToken, Vault
+from app.wakeups import Wakeups, wake
+
+TOPIC = "catalog"
+_logger = log.get("catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAccount:
+    """One channel, ready to use: its adapter and its validated configuration."""
+
+    id: UUID
+    type: str
+    name: str
+    queue_id: UUID | None
+    adapter: Adapter
+    config: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """An immutable snapshot; `version` grows with each load."""
+
+    version: int
+    channels: Mapping[UUID, ChannelAccount]
+    queues: Sequence[Queue]
+    categories: Mapping[str, CategorySetting]
+    rules: Sequence[ClassificationRule]
+    policies: Sequence[SlaPolicy]
+
+    @property
+    def default_queue(self) -> Queue:
+        return next(queue for queue in self.queues if queue.is_default)
+
+    def queue(self, queue_id: UUID | None) -> Queue | None:
+        return next((queue for queue in self.queues if queue.id == queue_id), None)
+
+
+class CatalogCache:
+    """One per process."""
+
+    def __init__(self, database: Database, vault: Vault, wakeups: Wakeups) -> None:
+        self._database, self._vault = database, vault
+        self._stale = wakeups.subscribe(TOPIC)
+        self._stale.set()
+        self._lock = asyncio.Lock()
+        self._current: Catalog | None = None
+
+    async def current(self) -> Catalog:
+        """The newest catalog; costs nothing unless it has changed."""
+        if self._current is not None and not self._stale.is_set():
+            return self._current
+        async with self._lock:
+            if self._current is None or self._stale.is_set():
+                self._stale.clear()
+                try:
+                    self._current = await self._load()
+                except BaseException:
+                    self._stale.set()
+                    raise
+            return self._current
+
+    async def changed(self, session: AsyncSession) -> None:
+        """Call in the transaction that changes the set-up."""
+        await wake(session, TOPIC)
+        after_commit(session, self._stale.set)
+
+    async def _load(self) -> Catalog:
+        async with self._database.begin() as session:
+            channels = (await session.exec(select(Channel).where(col(Channel.active)))).all()
+            queues = (await session.exec(select(Queue).where(col(Queue.active)).order_by(col(Queue.id)))).all()
+            categories = (await session.exec(select(CategorySetting))).all()
+            rules = (
+                await session.exec(
+                    select(ClassificationRule)
+                    .where(col(ClassificationRule.active))
+                    .order_by(col(ClassificationRule.position), col(ClassificationRule.code))
+                )
+            ).all()
+            policies = (
+                await session.exec(
+                    select(SlaPolicy)
+                    .where(col(SlaPolicy.retired_at).is_(None))
+                    .order_by(col(SlaPolicy.position), col(SlaPolicy.code))
+                )
+            ).all()
+        accounts = [account for channel in channels if (account := self._account(channel))]
+        return Catalog(
+            version=self._current.version + 1 if self._current else 1,
+            channels={account.id: account for account in accounts},
+            queues=queues,
+            categories={setting.category: setting for setting in categories},
+            rules=rules,
+            policies=policies,
+        )
+
+    def _account(self, channel: Channel) -> ChannelAccount | None:
+        """A channel that this version cannot read is left out with an error in the log; the others go on."""
+        adapter = ADAPTERS.get(channel.type)
+        if adapter is None:
+            _logger.error("channel of an unknown type", channel_id=channel.id, type=channel.type)
+            return None
+        try:
+            config = adapter.config_model.model_validate({**channel.config, **open_secrets(self._vault, channel.secrets)})
+        except (ValidationError, BadToken) as error:
+            _logger.error("channel cannot be read", channel_id=channel.id, error=str(error))
+            return None
+        return ChannelAccount(channel.id, channel.type, channel.name, channel.queue_id, adapter, config)
+
+
+def seal_secrets(vault: Vault, secrets: Mapping[str, Any]) -> str:
+    return vault.seal(orjson.dumps(secrets).decode())
+
+
+def open_secrets(vault: Vault, sealed: str) -> dict[str, Any]:
+    """Raises BadToken."""
+    opened: dict[str, Any] = orjson.loads(vault.open(sealed))
+    return opened

@@ -1,0 +1,1 @@
+"""The outside world's wire formats. Knows no database: values in, values out."""

@@ -1,0 +1,203 @@
+"""What a channel is to the rest of the house: verify, parse a whole batch, send. docs/add-a-channel.md shows one made.
+
+Everything that crosses this border is one of the frozen values below; no untyped dict of a provider leaves its module,
+except in `content`, which is stored for people and never decided on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeAlias
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One provider call, untouched. Header names are lower case; `url` is as the world sees it."""
+
+    method: str
+    url: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """`(kind, value)` names the person on this channel; `address` is what a reply needs to reach them."""
+
+    kind: str
+    value: str
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    language: str | None = None
+    address: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InboundFile:
+    """Bytes that came with a message. `content_id` is the mail's cid of an inline image."""
+
+    name: str
+    media_type: str
+    data: bytes
+    content_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """Bytes that have to be fetched: `ref` is what the adapter's `fetch` needs, never a secret."""
+
+    name: str
+    media_type: str
+    size: int | None
+    ref: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Threading:
+    """How a mail says what it answers: our reply tokens first, then the Message-IDs, nearest first."""
+
+    reply_tokens: Sequence[str] = ()
+    references: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """One message from a customer. `external_id` is the provider's stable key, unique in the channel."""
+
+    external_id: str
+    sender: Sender
+    text: str
+    subject: str | None = None
+    sent_at: datetime | None = None
+    files: Sequence[InboundFile | RemoteFile] = ()
+    content: Mapping[str, Any] = field(default_factory=dict)
+    category: str | None = None
+    external_ref: str | None = None
+    client_message_id: str | None = None
+    thread_key: str | None = None
+    threading: Threading = Threading()
+    automatic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdate:
+    """The provider's word on a message that we sent."""
+
+    provider_message_id: str
+    status: str
+    at: datetime | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A whole call. `ignored` names kinds that we know and do not act on; `errors` items that could not be read."""
+
+    messages: Sequence[InboundMessage] = ()
+    statuses: Sequence[StatusUpdate] = ()
+    ignored: Sequence[str] = ()
+    errors: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundFile:
+    name: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send. `address` is the sender's address of the identity we answer.
+
+    `kind` is `reply` or `receipt`; `receipt` holds the three parts and the link. `references` are the Message-IDs of
+    the conversation, oldest first. `reply_token` goes into a mail's Reply-To. `attempt` counts from 1.
+    """
+
+    message_id: UUID
+    conversation_id: UUID
+    seq: int
+    kind: str
+    text: str
+    address: Mapping[str, Any]
+    recipient_name: str | None = None
+    author_name: str | None = None
+    subject: str | None = None
+    external_ref: str | None = None
+    references: Sequence[str] = ()
+    reply_token: str = ""
+    receipt: Mapping[str, Any] | None = None
+    files: Sequence[OutboundFile] = ()
+    attempt: int = 1
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The provider took it. `thread_key` is the Message-ID of a mail."""
+
+    provider_message_id: str | None = None
+    thread_key: str | None = None
+
+
+class SendFailure(StrEnum):
+    """What to do about a failed send; one list for all channels (channels.md 8.3)."""
+
+    RETRY = "retry"
+    UNKNOWN = "unknown"
+    REAUTH = "reauth"
+    PERMANENT = "permanent"
+    RECIPIENT = "recipient"
+    CONFIG = "config"
+
+
+class SendError(Exception):
+    """Sending failed. `retry_after_s` is the provider's own wish."""
+
+    def __init__(self, failure: SendFailure, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.failure, self.detail, self.retry_after_s = failure, detail, retry_after_s
+
+
+class Unparseable(Exception):
+    """The call is genuine and cannot be read at all: it is kept in the journal and answered 2xx."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the channel can carry. `idempotent_send`: a second send of the same message is harmless."""
+
+    text_limit: int
+    idempotent_send: bool
+    live: bool = False
+    files: bool = False
+
+
+ConfigModel: TypeAlias = type[BaseModel]  # spelt out here, because an adapter's own `type` shadows the builtin
+
+
+class Adapter(Protocol):
+    """One channel type. Stateless: everything it needs comes with the call."""
+
+    type: ClassVar[str]
+    config_model: ClassVar[ConfigModel]
+    capabilities: ClassVar[Capabilities]
+
+    def verify(self, config: Any, call: Call) -> None:
+        """Raises app.errors.NotGenuine. Runs on the raw bytes, before anything is parsed."""
+
+    def parse(self, config: Any, call: Call) -> Parsed:
+        """Every item of the call; one bad item is an entry in `errors`. Raises Unparseable."""
+
+    async def send(self, config: Any, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
+        """Raises SendError."""

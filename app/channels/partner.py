@@ -1,0 +1,254 @@
+"""A partner system: Standard-Webhooks-signed JSON in, the same signed JSON out to its callback URL."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import httpx
+import orjson
+
+from app import clock
+from app.channels import provider, signatures
+from app.channels.base import (
+    Call,
+    Capabilities,
+    ConfigModel,
+    InboundFile,
+    InboundMessage,
+    Outgoing,
+    Parsed,
+    RemoteFile,
+    Sender,
+    SendError,
+    SendFailure,
+    Sent,
+    Unparseable,
+)
+from app.channels.config import PartnerConfig
+from app.channels.text import clean, file_name, key, media_type, word
+
+_MESSAGE_TYPES = ("message", "message.created")
+_CATEGORIES = ("routine", "urgent", "complex")
+_FILES_LIMIT = 50
+_NO_FILES: tuple[()] = ()
+
+
+class _BadItem(Exception):
+    """The item cannot be a message; the text says which field and why."""
+
+
+class PartnerAdapter:
+    """Stateless; both directions are idempotent by `webhook-id`."""
+
+    type: ClassVar[str] = "partner"
+    config_model: ClassVar[ConfigModel] = PartnerConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(text_limit=100_000, idempotent_send=True)
+
+    def verify(self, config: PartnerConfig, call: Call) -> None:
+        signatures.verify_webhook(config.keys, call.headers, call.body, at=call.received_at)
+
+    def parse(self, config: PartnerConfig, call: Call) -> Parsed:
+        """One item, an array of items, or `{type, timestamp, data}` around either."""
+        try:
+            body = orjson.loads(call.body)
+        except orjson.JSONDecodeError as error:
+            raise Unparseable(f"not JSON: {error}") from None
+        webhook_id = key(call.headers.get("webhook-id"))
+        if isinstance(body, dict) and not _is_envelope(body):
+            try:
+                return Parsed(messages=(_message(body, webhook_id, None),))
+            except _BadItem as error:
+                return Parsed(errors=(str(error),))
+        return _parse_many(body, webhook_id)
+
+    async def send(self, config: PartnerConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
+        if config.callback_url is None:
+            raise SendError(SendFailure.CONFIG, "the channel has no callback_url")
+        body = orjson.dumps(_payload(outgoing))
+        webhook_id = str(outgoing.message_id)
+        at = clock.now()
+        headers = signatures.sign_webhook(config.keys[0], webhook_id, body, at=at)
+        headers["content-type"] = "application/json"
+        try:
+            request = http.build_request("POST", config.callback_url, content=body, headers=headers)
+            response = await http.send(request, stream=True, follow_redirects=False)
+            try:
+                if not response.is_success:
+                    _refuse(response, await provider.excerpt(response), at)
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            provider.fail_on(error, idempotent=True)
+        return Sent(provider_message_id=webhook_id)
+
+
+def _refuse(response: httpx.Response, said: str, at: datetime) -> None:
+    status = response.status_code
+    detail = f"the partner answered {status}" + (f": {said}" if said else "")
+    if status in (401, 403):
+        raise SendError(SendFailure.REAUTH, detail)
+    if status in (408, 425, 429) or status >= 500:
+        wish = provider.retry_after(response.headers.get("retry-after"), at=at)
+        raise SendError(SendFailure.RETRY, detail, retry_after_s=wish)
+    if 300 <= status < 400:
+        raise SendError(SendFailure.CONFIG, f"the partner answered {status}: redirects are not followed")
+    raise SendError(SendFailure.PERMANENT, detail)
+
+
+def _payload(outgoing: Outgoing) -> dict[str, Any]:
+    created = clock.rfc3339(outgoing.created_at or clock.now())
+    data: dict[str, Any] = {
+        "conversation_id": str(outgoing.conversation_id),
+        "conversation_ref": outgoing.external_ref,
+        "to": {"id": outgoing.address.get("id")},
+        "message": {
+            "id": str(outgoing.message_id),
+            "seq": outgoing.seq,
+            "kind": outgoing.kind,
+            "text": outgoing.text,
+            "author": outgoing.author_name,
+            "created_at": created,
+        },
+    }
+    if outgoing.receipt is not None:
+        data["receipt"] = dict(outgoing.receipt)
+    return {"type": "message.created", "timestamp": created, "data": data}
+
+
+def _is_envelope(item: Mapping[str, Any]) -> bool:
+    return "from" not in item and isinstance(item.get("type"), str) and isinstance(item.get("data"), dict | list)
+
+
+def _parse_many(body: Any, webhook_id: str | None) -> Parsed:
+    """Items without an id of their own are told apart by their place in the call, which a retry repeats."""
+    messages: list[InboundMessage] = []
+    ignored: list[str] = []
+    errors: list[str] = []
+    items = _unwrapped(body, ignored)
+    for place, (item, sent_at) in enumerate(items):
+        fallback = webhook_id if len(items) == 1 else f"{webhook_id}:{place}" if webhook_id else None
+        try:
+            messages.append(_message(item, fallback, sent_at))
+        except _BadItem as error:
+            errors.append(str(error) if len(items) == 1 else f"item {place}: {error}")
+    return Parsed(messages=messages, ignored=ignored, errors=errors)
+
+
+def _unwrapped(body: Any, ignored: list[str]) -> list[tuple[Any, Any]]:
+    """Every item with the time its envelope gives, if there is one; envelopes of unknown types go to `ignored`."""
+    items: list[tuple[Any, Any]] = []
+    for outer in body if isinstance(body, list) else [body]:
+        if not (isinstance(outer, dict) and _is_envelope(outer)):
+            items.append((outer, None))
+        elif outer["type"] not in _MESSAGE_TYPES:
+            ignored.append(clean(outer["type"], 100))
+        else:
+            data = outer["data"]
+            items.extend((inner, outer.get("timestamp")) for inner in (data if isinstance(data, list) else [data]))
+    return items
+
+
+def _message(item: Any, fallback_id: str | None, envelope_time: Any) -> InboundMessage:
+    if not isinstance(item, dict):
+        raise _BadItem("not an object")
+    external_id = key(item.get("id")) or fallback_id
+    if external_id is None:
+        raise _BadItem("id: missing")
+    text = _text(item.get("text"))
+    refused: list[dict[str, str]] = []
+    given = item.get("attachments")
+    files = _files(given, refused) if given else _NO_FILES
+    if not text.strip() and not files:
+        raise _BadItem("text: missing or empty, and there is no usable attachment")
+    content: dict[str, Any] = {}
+    category = item.get("category")
+    if category is not None and category not in _CATEGORIES:
+        category = category.strip().lower() if isinstance(category, str) else None
+        if category not in _CATEGORIES:
+            content["category"], category = word(item["category"]), None
+    if refused:
+        content["refused_files"] = refused
+    return InboundMessage(
+        external_id=external_id,
+        sender=_sender(item.get("from")),
+        text=text,
+        subject=word(item.get("subject"), 1000),
+        sent_at=_moment(item.get("sent_at")) or _moment(envelope_time),
+        files=files,
+        content=content,
+        category=category,
+        external_ref=key(item.get("conversation_ref")),
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return clean(value)
+    return word(value) or ""
+
+
+def _sender(given: Any) -> Sender:
+    if not isinstance(given, dict):
+        raise _BadItem("from: missing or not an object")
+    value = key(given.get("id"))
+    if value is None:
+        raise _BadItem("from.id: missing or not text")
+    return Sender(
+        kind="partner",
+        value=value,
+        name=word(given.get("name")),
+        email=word(given.get("email"), 320),
+        phone=word(given.get("phone"), 64),
+        language=word(given.get("language"), 35),
+        address={"id": value},
+    )
+
+
+def _moment(value: Any) -> datetime | None:
+    """RFC 3339, or Unix seconds or milliseconds; a time that cannot be read never costs the message."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def _files(given: Any, refused: list[dict[str, str]]) -> tuple[InboundFile | RemoteFile, ...]:
+    """The usable attachments; each of the others is named in `refused` with the reason, and the message goes on."""
+    if not isinstance(given, list):
+        refused.append({"name": "attachments", "why": "not an array"})
+        return ()
+    files: list[InboundFile | RemoteFile] = []
+    for number, item in enumerate(given, 1):
+        name = file_name(item.get("name") if isinstance(item, dict) else None, f"file-{number}")
+        try:
+            if number > _FILES_LIMIT:
+                raise _BadItem(f"more than {_FILES_LIMIT} attachments")
+            files.append(_file(item, name))
+        except _BadItem as error:
+            refused.append({"name": name, "why": str(error)})
+            if number > _FILES_LIMIT:
+                break
+    return tuple(files)
+
+
+def _file(item: Any, name: str) -> InboundFile | RemoteFile:
+    if not isinstance(item, dict):
+        raise _BadItem("not an object")
+    kind = media_type(item.get("content_type") or item.get("media_type"))
+    data, url, size = item.get("data"), item.get("url"), item.get("size")
+    if isinstance(data, str):
+        try:
+            return InboundFile(name=name, media_type=kind, data=base64.b64decode(data, validate=True))
+        except (binascii.Error, ValueError):
+            raise _BadItem("data is not base64") from None
+    if isinstance(url, str) and url.startswith(("https://", "http://")) and len(url) <= 4000:
+        known = size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
+        return RemoteFile(name=name, media_type=kind, size=known, ref={"url": clean(url)})
+    raise _BadItem("neither data nor an http(s) url")

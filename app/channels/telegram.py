@@ -1,0 +1,204 @@
+"""Telegram: updates of the Bot API in, sendMessage out."""
+
+import asyncio
+import logging
+import re
+from typing import Any, ClassVar
+
+import httpx
+import orjson
+
+from app import clock
+from app.channels import provider, signatures, telegram_parse
+from app.channels.base import (
+    Call,
+    Capabilities,
+    ConfigModel,
+    Outgoing,
+    Parsed,
+    SendError,
+    SendFailure,
+    Sent,
+    Unparseable,
+)
+from app.channels.config import TelegramConfig
+
+MESSAGE_LIMIT = 4096
+_PATIENCE_S = 5.0
+_NOT_THERE = (
+    "chat not found",
+    "user not found",
+    "peer_id_invalid",
+    "blocked",
+    "deactivated",
+    "kicked",
+    "chat_write_forbidden",
+)
+
+
+class _HideToken(logging.Filter):
+    """httpx logs each URL it calls, and Telegram's hold the bot token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        hidden = re.sub(r"/bot[^/\s]+/", "/bot<token>/", message)
+        if hidden != message:
+            record.msg, record.args = hidden, ()
+        return True
+
+
+logging.getLogger("httpx").addFilter(_HideToken())
+
+
+class _Refused(Exception):
+    """Telegram said no; `parameters` may hold retry_after or migrate_to_chat_id."""
+
+    def __init__(self, code: int, description: str, parameters: dict[str, Any]) -> None:
+        super().__init__(description)
+        self.code, self.description, self.parameters = code, description, parameters
+
+    @property
+    def retry_after(self) -> float | None:
+        wish = self.parameters.get("retry_after")
+        return float(wish) if isinstance(wish, int | float) else None
+
+
+class TelegramAdapter:
+    """Telegram has no idempotency key: when an answer is lost, nobody knows whether the message went out."""
+
+    type: ClassVar[str] = "telegram"
+    config_model: ClassVar[ConfigModel] = TelegramConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(text_limit=20 * MESSAGE_LIMIT, idempotent_send=False)
+
+    def verify(self, config: TelegramConfig, call: Call) -> None:
+        given = call.headers.get("x-telegram-bot-api-secret-token")
+        signatures.verify_token(config.secret_token.get_secret_value(), given)
+
+    def parse(self, config: TelegramConfig, call: Call) -> Parsed:
+        try:
+            return telegram_parse.parse_update(orjson.loads(call.body))
+        except orjson.JSONDecodeError as error:
+            raise Unparseable(f"not JSON: {error}") from None
+
+    async def send(self, config: TelegramConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
+        """A long text goes out as several messages; `provider_message_id` is that of the last."""
+        target = {name: outgoing.address[name] for name in ("chat_id", "message_thread_id") if name in outgoing.address}
+        if "chat_id" not in target:
+            raise SendError(SendFailure.RECIPIENT, "the address has no chat_id")
+        parts = split_text(outgoing.text)
+        if not parts:
+            raise SendError(SendFailure.PERMANENT, "there is no text to send")
+        sent = Sent()
+        for number, text in enumerate(parts):
+            try:
+                sent = await _send_part(config, http, target, text, patient=number > 0)
+            except SendError as error:
+                if number == 0:
+                    raise
+                # What went out cannot be taken back, and a retry would send it twice: a person decides.
+                raise SendError(
+                    SendFailure.UNKNOWN, f"{number} of {len(parts)} parts were sent, then: {error.detail}"
+                ) from None
+        return sent
+
+
+async def _send_part(
+    config: TelegramConfig, http: httpx.AsyncClient, target: dict[str, Any], text: str, *, patient: bool
+) -> Sent:
+    """`patient` waits a few seconds on a 429. A group that became a supergroup is followed once, into `target`."""
+    waited = moved = False
+    while True:
+        try:
+            return await _call(config, http, {**target, "text": text})
+        except _Refused as refused:
+            wish, new_chat = refused.retry_after, refused.parameters.get("migrate_to_chat_id")
+            if isinstance(new_chat, int) and not moved:
+                target["chat_id"], moved = new_chat, True
+            elif patient and not waited and wish is not None and wish <= _PATIENCE_S:
+                waited = True
+                await asyncio.sleep(wish)
+            else:
+                raise _failure(refused) from None
+
+
+async def _call(config: TelegramConfig, http: httpx.AsyncClient, payload: dict[str, Any]) -> Sent:
+    """Raises _Refused or SendError; neither names the URL, because it holds the bot token."""
+    url = f"{config.api_base.rstrip('/')}/bot{config.bot_token.get_secret_value()}/sendMessage"
+    try:
+        response = await http.post(
+            url, content=orjson.dumps(payload), headers={"content-type": "application/json"}, follow_redirects=False
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        provider.fail_on(error, idempotent=False)
+    try:
+        answer = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict):
+        answer = {}
+    if response.is_success and answer.get("ok") is True:
+        return Sent(provider_message_id=_message_key(answer.get("result"), payload["chat_id"]))
+    if response.is_success and answer.get("ok") is not False:
+        raise SendError(SendFailure.UNKNOWN, f"an answer that is not Telegram's (status {response.status_code})")
+    raise _refused(response, answer)
+
+
+def _refused(response: httpx.Response, answer: dict[str, Any]) -> _Refused:
+    code = answer.get("error_code")
+    parameters = answer.get("parameters")
+    parameters = dict(parameters) if isinstance(parameters, dict) else {}
+    wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
+    if wish is not None:
+        parameters.setdefault("retry_after", wish)
+    return _Refused(
+        code if isinstance(code, int) else response.status_code,
+        str(answer.get("description") or "no description")[:300],
+        parameters,
+    )
+
+
+def _message_key(result: Any, chat_id: Any) -> str | None:
+    if not isinstance(result, dict) or not isinstance(result.get("message_id"), int):
+        return None
+    chat = result.get("chat")
+    real = chat.get("id") if isinstance(chat, dict) else None
+    return f"{real if isinstance(real, int) else chat_id}:{result['message_id']}"
+
+
+def _failure(refused: _Refused) -> SendError:
+    code, said = refused.code, refused.description.lower()
+    detail = f"Telegram answered {code}: {refused.description}"
+    if code in (401, 404):
+        return SendError(SendFailure.REAUTH, detail)
+    if code == 403 or (code == 400 and any(sign in said for sign in _NOT_THERE)):
+        return SendError(SendFailure.RECIPIENT, detail)
+    if code in (409, 429) or code >= 500:
+        return SendError(SendFailure.RETRY, detail, retry_after_s=refused.retry_after)
+    if 300 <= code < 400:
+        return SendError(SendFailure.CONFIG, f"api_base answered {code}: redirects are not followed")
+    return SendError(SendFailure.PERMANENT, detail)
+
+
+def split_text(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
+    """Pieces of at most `limit` UTF-16 units, cut at a paragraph, line or word where one ends in the last half."""
+    rest, parts = text.strip(), []
+    while _units(rest) > limit:
+        end = _fitting(rest, limit)
+        cut = next((at for mark in ("\n\n", "\n", " ") if (at := rest.rfind(mark, 0, end + 1)) > end // 2), end)
+        parts.append(rest[:cut].rstrip())
+        rest = rest[cut:].lstrip()
+    return [*parts, rest] if rest else parts
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(char > "\uffff" for char in text)
+
+
+def _fitting(text: str, limit: int) -> int:
+    """How many characters from the start fit into `limit` UTF-16 units."""
+    units = 0
+    for count, char in enumerate(text):
+        units += 2 if char > "\uffff" else 1
+        if units > limit:
+            return count
+    return len(text)

@@ -1,0 +1,54 @@
+"""What one server process shares among its edges and loops; put together in main.py."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import httpx
+from starlette.requests import HTTPConnection
+
+from app.background import Background
+from app.catalog import CatalogCache
+from app.db import Database
+from app.events.hub import Hub
+from app.settings import Settings
+from app.vault import Vault
+from app.wakeups import Wakeups
+
+if TYPE_CHECKING:
+    from app.intake.ingest import Intake
+    from app.intake.limits import WidgetLimits
+    from app.intake.store import FileStore
+
+
+@dataclass
+class Context:
+    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    wakeups: Wakeups
+    catalog: CatalogCache
+    hub: Hub
+    intake: Intake
+    files: FileStore
+    http: httpx.AsyncClient
+    background: Background
+    limits: WidgetLimits
+    process: str = field(default_factory=lambda: secrets.token_hex(8))
+    draining: bool = False
+
+    def feedback_link(self, cycle_id: UUID) -> str:
+        """The page behind a receipt."""
+        token = self.vault.sign("feedback", cycle_id, valid_s=self.settings.receipt_valid_days * 86_400)
+        return f"{self.settings.base_url}/f/{token}"
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """The context of the process that serves this request or socket."""
+    context: Context = connection.app.state.context
+    return context

@@ -1,0 +1,111 @@
+"""Who handles a conversation, and what that costs of their capacity."""
+
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.clock import now
+from app.events import log as events
+from app.events import shapes
+from app.events.log import Actor
+from app.models import Agent, Assignment, Conversation
+from app.wakeups import wake
+
+_HOLD = text("UPDATE agent SET load = load + :weight WHERE id = :agent AND (:force OR load + :weight <= capacity) RETURNING id")
+_FREE = text("UPDATE agent SET load = greatest(load - :weight, 0) WHERE id = :agent")
+
+
+async def hold_capacity(session: AsyncSession, agent_id: UUID, weight: int, *, force: bool = False) -> bool:
+    """Take `weight` of the agent's capacity, in one statement; False when there is not that much.
+
+    `force` is for work that is already theirs: a reopened conversation returns to its owner even when they are full.
+    """
+    done = await session.execute(_HOLD, {"agent": agent_id, "weight": weight, "force": force})
+    return done.first() is not None
+
+
+async def free_capacity(session: AsyncSession, agent_id: UUID, weight: int) -> None:
+    """Give capacity back and let the dispatcher know."""
+    await session.execute(_FREE, {"agent": agent_id, "weight": weight})
+    await wake(session, "dispatch")
+
+
+async def current(session: AsyncSession, conversation: Conversation) -> Assignment | None:
+    found = await session.exec(
+        select(Assignment).where(
+            col(Assignment.conversation_id) == conversation.id, col(Assignment.ended_at).is_(None)
+        )
+    )
+    return found.one_or_none()
+
+
+async def _end_current(session: AsyncSession, conversation: Conversation) -> None:
+    assignment = await current(session, conversation)
+    if assignment is not None:
+        assignment.ended_at = now()
+        session.add(assignment)
+        await session.flush()
+        await free_capacity(session, assignment.agent_id, assignment.weight)
+
+
+async def assign(
+    session: AsyncSession, conversation: Conversation, *, agent_id: UUID, weight: int, how: str, actor: Actor
+) -> None:
+    """Make `agent_id` the assignee; the first one becomes the owner. Their `weight` is held already.
+
+    `how` is `offer`, `transfer`, `reopen` or `supervisor`. Whoever had it gets their capacity back.
+    """
+    before = conversation.assignee_id
+    await _end_current(session, conversation)
+    session.add(Assignment(conversation_id=conversation.id, agent_id=agent_id, weight=weight, how=how))
+    conversation.assignee_id = agent_id
+    conversation.owner_id = conversation.owner_id or agent_id
+    session.add(conversation)
+    agent = await session.get(Agent, agent_id)
+    assert agent is not None, "a foreign key guards this"
+    await events.append(
+        session,
+        conversation,
+        "conversation.assigned",
+        {
+            "conversation": shapes.conversation(conversation),
+            "assignee": {"id": str(agent.id), "name": agent.name},
+            "how": how,
+        },
+        actor=actor,
+        to_customer=True,
+        also_agents=[before] if before else [],
+    )
+
+
+async def release(session: AsyncSession, conversation: Conversation) -> UUID | None:
+    """Take it from its assignee, who gets the capacity back. Returns who it was; the caller says what comes next."""
+    before = conversation.assignee_id
+    await _end_current(session, conversation)
+    conversation.assignee_id = None
+    session.add(conversation)
+    return before
+
+
+async def free(session: AsyncSession, conversation: Conversation) -> None:
+    """Give the assignee's capacity back but leave it theirs: a resolved conversation costs nothing."""
+    await _end_current(session, conversation)
+
+
+async def move_to_queue(session: AsyncSession, conversation: Conversation, queue_id: UUID) -> None:
+    """Change the queue it belongs to; the members of the old one are told that it left."""
+    before = conversation.queue_id
+    if before == queue_id:
+        return
+    conversation.queue_id = queue_id
+    session.add(conversation)
+    await events.append(
+        session,
+        conversation,
+        "conversation.updated",
+        {"conversation": shapes.conversation(conversation), "changed": ["queue_id"]},
+        also_queues=[before] if before else [],
+    )
+

@@ -1,0 +1,65 @@
+"""Setting and correcting what kind of matter a conversation is; every result is kept with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.events import log as events
+from app.events import shapes
+from app.events.log import SYSTEM, Actor
+from app.models import Classification, Conversation
+
+PRIORITY = {"routine": 0, "complex": 1, "urgent": 2}
+
+
+async def apply(
+    session: AsyncSession,
+    conversation: Conversation,
+    *,
+    category: str,
+    matter: str,
+    severity: str | None,
+    complaint_type: str | None,
+    source: str,
+    fired: Sequence[dict[str, Any]] = (),
+    agent_id: UUID | None = None,
+    reason: str | None = None,
+    message_id: UUID | None = None,
+) -> None:
+    """Classify again. `source` is `rules` or `agent`; after an agent's correction the rules keep their hands off."""
+    session.add(
+        Classification(
+            conversation_id=conversation.id,
+            message_id=message_id,
+            category=category,
+            matter=matter,
+            severity=severity,
+            complaint_type=complaint_type,
+            source=source,
+            fired=list(fired),
+            agent_id=agent_id,
+            reason=reason,
+        )
+    )
+    conversation.category, conversation.matter = category, matter
+    conversation.severity, conversation.complaint_type = severity, complaint_type
+    conversation.priority = PRIORITY[category]
+    conversation.corrected = conversation.corrected or source == "agent"
+    session.add(conversation)
+    await events.append(
+        session,
+        conversation,
+        "conversation.updated",
+        {
+            "conversation": shapes.conversation(conversation),
+            "changed": ["category", "matter", "severity", "complaint_type"],
+            "source": source,
+            "reason": reason,
+            "fired": list(fired),
+        },
+        actor=Actor("agent", agent_id) if agent_id else SYSTEM,
+    )

@@ -1,0 +1,177 @@
+"""The end of a matter: resolved by us, confirmed or rejected by the customer, closed or reopened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.clock import now
+from app.conversations import assignment, queries, replies, states
+from app.errors import Conflict, Invalid
+from app.events import log as events
+from app.events import shapes
+from app.events.log import SYSTEM, Actor
+from app.feedback import receipt
+from app.models import Agent, CategorySetting, Contact, Conversation, ResolutionCycle, SlaPolicy
+from app.models.words import ClockMetric, ConversationStatus, CycleState, MessageKind
+from app.sla import clocks
+
+PART_LIMIT = 4_000
+
+
+async def resolve(
+    session: AsyncSession,
+    conversation: Conversation,
+    *,
+    agent: Agent | None,
+    problem: str,
+    resolution: str,
+    commitment: str,
+    link: Callable[[UUID], str],
+) -> ResolutionCycle:
+    """Say that the work is done, and ask the customer: the feedback receipt goes out on their own channel.
+
+    `link` makes the address of the receipt's page from the cycle's id. Raises Invalid for an empty part,
+    ConversationClosed, Conflict when it is resolved already.
+    """
+    for name, part in (("problem", problem), ("resolution", resolution), ("commitment", commitment)):
+        if not part.strip():
+            raise Invalid("the receipt needs this part", field=name)
+        if len(part) > PART_LIMIT:
+            raise Invalid(f"longer than {PART_LIMIT} characters", field=name)
+    states.require(conversation.status, ConversationStatus.RESOLVED)
+    contact = await queries.contact_of(session, conversation)
+    cycle = ResolutionCycle(
+        conversation_id=conversation.id,
+        number=conversation.cycle,
+        problem=problem.strip(),
+        resolution=resolution.strip(),
+        commitment=commitment.strip(),
+        language=receipt.language_for(contact.language, problem),
+        resolved_by=agent.id if agent else None,
+        created_at=now(),
+    )
+    session.add(cycle)
+    await clocks.resume(session, conversation)
+    conversation.status = ConversationStatus.RESOLVED
+    conversation.resolved_at = now()
+    conversation.snoozed_until = None
+    session.add(conversation)
+    await clocks.meet(session, conversation, ClockMetric.FIRST_RESPONSE)
+    await clocks.meet(session, conversation, ClockMetric.RESOLUTION)
+    await assignment.free(session, conversation)
+    actor = Actor("agent", agent.id) if agent else SYSTEM
+    await events.append(
+        session,
+        conversation,
+        "conversation.resolved",
+        {"conversation": shapes.conversation(conversation), "cycle": cycle.number},
+        actor=actor,
+        to_customer=True,
+    )
+    await _send_receipt(session, conversation, cycle, contact, agent, link(cycle.id))
+    return cycle
+
+
+async def _send_receipt(
+    session: AsyncSession,
+    conversation: Conversation,
+    cycle: ResolutionCycle,
+    contact: Contact,
+    agent: Agent | None,
+    url: str,
+) -> None:
+    shape = shapes.receipt(cycle, url)
+    message = await replies.send(
+        session,
+        conversation,
+        author=agent,
+        kind=MessageKind.RECEIPT,
+        text=receipt.receipt_text(
+            language=cycle.language,
+            problem=cycle.problem,
+            resolution=cycle.resolution,
+            commitment=cycle.commitment,
+            url=url,
+            name=contact.name,
+        ),
+        subject=receipt.receipt_subject(language=cycle.language, subject=conversation.subject),
+        content={"receipt": shape},
+    )
+    cycle.message_id = message.id
+    session.add(cycle)
+    await events.append(session, conversation, "feedback.requested", {"receipt": shape}, to_customer=True)
+
+
+async def confirm(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, via: str) -> None:
+    """The customer says it is solved: the conversation is closed. Raises Conflict when the cycle is settled."""
+    _settle(cycle, CycleState.CONFIRMED, via)
+    session.add(cycle)
+    states.require(conversation.status, ConversationStatus.CLOSED)
+    conversation.status = ConversationStatus.CLOSED
+    conversation.closed_at = now()
+    session.add(conversation)
+    await clocks.cancel(session, conversation)
+    await events.append(
+        session,
+        conversation,
+        "conversation.closed",
+        {"conversation": shapes.conversation(conversation), "cycle": cycle.number, "via": via},
+        actor=Actor("contact", conversation.contact_id),
+        to_customer=True,
+    )
+
+
+async def reject(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, via: str) -> None:
+    """The customer says it is not solved: the same matter goes on with the same owner."""
+    _settle(cycle, CycleState.REJECTED, via)
+    session.add(cycle)
+    await _open_again(session, conversation, Actor("contact", conversation.contact_id), reason="rejected")
+
+
+async def reopen(session: AsyncSession, conversation: Conversation, *, actor: Actor, reason: str) -> None:
+    """Go on with a resolved matter: an agent's wish, or the customer simply wrote again."""
+    cycle = await queries.pending_cycle(session, conversation)
+    if cycle is not None:
+        _settle(cycle, CycleState.SUPERSEDED, reason)
+        session.add(cycle)
+    await _open_again(session, conversation, actor, reason=reason)
+
+
+def _settle(cycle: ResolutionCycle, state: CycleState, via: str) -> None:
+    if cycle.state != CycleState.PENDING:
+        raise Conflict("this receipt has been answered already", state=cycle.state)
+    cycle.state, cycle.decided_at, cycle.decided_via = state, now(), via
+
+
+async def _open_again(session: AsyncSession, conversation: Conversation, actor: Actor, *, reason: str) -> None:
+    states.require(conversation.status, ConversationStatus.OPEN)
+    conversation.status = ConversationStatus.OPEN
+    conversation.cycle += 1
+    conversation.resolved_at = None
+    back_to = conversation.owner_id or conversation.assignee_id
+    session.add(conversation)
+    await events.append(
+        session,
+        conversation,
+        "conversation.reopened",
+        {"conversation": shapes.conversation(conversation), "reason": reason},
+        actor=actor,
+        to_customer=True,
+    )
+    if conversation.sla_policy_id and (policy := await session.get(SlaPolicy, conversation.sla_policy_id)):
+        await clocks.start(session, conversation, policy=policy)
+    if back_to is not None:
+        weight = await weight_of(session, conversation)
+        await assignment.hold_capacity(session, back_to, weight, force=True)
+        await assignment.assign(session, conversation, agent_id=back_to, weight=weight, how="reopen", actor=SYSTEM)
+
+
+async def weight_of(session: AsyncSession, conversation: Conversation) -> int:
+    """What it costs of an agent's capacity."""
+    setting = await session.get(CategorySetting, conversation.category)
+    return setting.weight if setting else 1
+
+

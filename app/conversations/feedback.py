@@ -1,0 +1,40 @@
+"""The customer's answer to a receipt: what they said is kept, and the matter is closed or goes on."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.conversations import closing, queries
+from app.errors import AlreadyAnswered, NotFound
+from app.feedback import collect
+from app.feedback.survey import Answer
+from app.models import Conversation, ResolutionCycle
+from app.models.words import CycleState
+
+
+async def answer_receipt(
+    session: AsyncSession, *, cycle_id: UUID, answer: Answer, via: str
+) -> tuple[Conversation, ResolutionCycle]:
+    """Record `answer`; the first outcome settles the cycle. `via` says where it came from: page, api, widget.
+
+    The same outcome again is fine, and ratings may follow later. Raises NotFound; AlreadyAnswered for an outcome that
+    contradicts the settled one, or that comes after the matter was taken up again.
+    """
+    found = await session.exec(select(ResolutionCycle.conversation_id).where(col(ResolutionCycle.id) == cycle_id))
+    conversation_id = found.one_or_none()
+    if conversation_id is None:
+        raise NotFound("there is no such receipt")
+    conversation = await queries.lock(session, conversation_id)
+    cycle = await session.get_one(ResolutionCycle, cycle_id, populate_existing=True)
+    pending = cycle.state == CycleState.PENDING
+    if answer.outcome is not None and not pending and answer.outcome != cycle.state:
+        raise AlreadyAnswered(state=cycle.state)
+    await collect.record(session, conversation, cycle=cycle, answer=answer)
+    if pending and answer.outcome == "confirmed":
+        await closing.confirm(session, conversation, cycle, via=via)
+    elif pending and answer.outcome == "rejected":
+        await closing.reject(session, conversation, cycle, via=via)
+    return conversation, cycle

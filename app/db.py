@@ -1,0 +1,109 @@
+"""The database: engine, transactions, pinned connections. The only file that commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import asyncpg
+from prometheus_client import Counter
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.settings import Settings
+
+SLOT = "after_commit"
+MIN_SERVER_VERSION = 150_000
+_SESSION = {"application_name": "roundtrip", "timezone": "UTC", "jit": "off"}
+
+
+STATEMENTS = Counter("roundtrip_db_statements_total", "Statements sent to the database")
+
+
+def _count(*_: object) -> None:
+    STATEMENTS.inc()
+
+
+class Database:
+    """One per process: an SQLAlchemy pool for the calm paths, and connections of their own for the hot ones."""
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.database_url is not None, "the launcher sets the URL"
+        self.dsn = _plain(settings.database_url)
+        self.engine: AsyncEngine = create_async_engine(
+            _for_sqlalchemy(self.dsn),
+            pool_size=settings.pool_size,
+            max_overflow=settings.pool_size,
+            connect_args={"server_settings": _SESSION},
+        )
+        event.listen(self.engine.sync_engine, "before_cursor_execute", _count)
+        self._sessions = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        Functions registered with `after_commit` run once it is durable, never when it was rolled back.
+        """
+        async with self._sessions() as session:
+            async with session.begin():
+                yield session
+            for callback in session.info.get(SLOT, ()):
+                callback()
+
+    async def connect(self) -> asyncpg.Connection:
+        """A connection outside the pool, for a loop that keeps it: the ingest lane, the tail, LISTEN.
+
+        Each statement on it is a transaction of its own.
+        """
+        return await asyncpg.connect(self.dsn, server_settings=_SESSION)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def after_commit(session: AsyncSession, callback: Callable[[], None]) -> None:
+    """Run `callback` (quick, synchronous) when the session's transaction has been committed."""
+    session.info.setdefault(SLOT, []).append(callback)
+
+
+async def driver(session: AsyncSession) -> asyncpg.Connection:
+    """The asyncpg connection under a session, in the same transaction: for hand-tuned statements on arrays.
+
+    SQLAlchemy sends BEGIN with its own first statement; where ours comes first it would commit by itself.
+    """
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    adapted: Any = raw.dbapi_connection
+    if adapted._transaction is None:
+        await adapted._start_transaction()
+    return cast(asyncpg.Connection, raw.driver_connection)
+
+
+async def wait_until_up(dsn: str, timeout_s: float = 15) -> int:
+    """The server's version number once it answers; raises the last error when it does not within `timeout_s`."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while True:
+        try:
+            connection = await asyncpg.connect(_plain(dsn), timeout=5)
+        except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+            continue
+        try:
+            return int(await connection.fetchval("show server_version_num"))
+        finally:
+            await connection.close()
+
+
+def _plain(url: str) -> str:
+    scheme, rest = url.split("://", 1)
+    return f"{scheme.split('+')[0]}://{rest}"
+
+
+def _for_sqlalchemy(url: str) -> str:
+    return "postgresql+asyncpg://" + url.split("://", 1)[1]

@@ -1,0 +1,262 @@
+"""Take what is due from the outbox: at most one message per conversation, the oldest, and never twice at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Float, cast, extract, func, text
+from sqlalchemy import select as select_rows
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.catalog import Catalog, ChannelAccount
+from app.channels.base import Outgoing
+from app.delivery.outbox import Change, change_many
+from app.ids import new_id
+from app.models import Contact, ContactIdentity, Conversation, Message, Outbox
+from app.models.words import DeliveryStatus
+from app.vault import Vault
+
+LOST = "it may have been sent: the sender stopped before the channel's answer was recorded"
+_THREADED = frozenset({"email"})
+_REFERENCES = 20
+
+_DUE = "outbox.due_at <= now() AND (outbox.lease_until IS NULL OR outbox.lease_until <= now())"
+_HEAD = (
+    "NOT EXISTS (SELECT 1 FROM outbox earlier "
+    "WHERE earlier.conversation_id = outbox.conversation_id AND earlier.id < outbox.id)"
+)
+_CANDIDATES = text(
+    "SELECT id, conversation_id, channel_id FROM outbox "
+    f"WHERE {_DUE} AND channel_id <> ALL(CAST(:full AS uuid[])) AND {_HEAD} ORDER BY due_at, id LIMIT :limit"
+)
+_LOCK = text("SELECT id FROM conversation WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE SKIP LOCKED")
+_LEASE = text(
+    "UPDATE outbox SET attempts = attempts + 1, first_attempt_at = coalesce(first_attempt_at, now()), "
+    "lease_until = now() + make_interval(secs => :lease_s) WHERE message_id = ANY(CAST(:messages AS uuid[]))"
+)
+_START = text(
+    "INSERT INTO delivery_attempt(id, message_id, number) "
+    "SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:messages AS uuid[]), CAST(:numbers AS int[]))"
+)
+_END_CRASHED = text(
+    "UPDATE delivery_attempt SET ended_at = now(), outcome = 'unknown', detail = :detail "
+    "WHERE message_id = ANY(CAST(:messages AS uuid[])) AND ended_at IS NULL"
+)
+_DROP = text("DELETE FROM outbox WHERE message_id = ANY(CAST(:messages AS uuid[]))")
+_THREAD = text(
+    "SELECT wanted.id, array(SELECT thread_key FROM (SELECT m.thread_key, m.seq FROM message m "
+    "WHERE m.conversation_id = wanted.conversation AND m.seq < wanted.seq AND m.thread_key IS NOT NULL "
+    f"ORDER BY m.seq DESC LIMIT {_REFERENCES}) newest ORDER BY seq) "
+    "FROM unnest(CAST(:ids AS uuid[]), CAST(:conversations AS uuid[]), CAST(:seqs AS int[])) "
+    "AS wanted(id, conversation, seq)"
+)
+# Heads only: what stands behind another message can go when that one is settled, and whoever settles it wakes us.
+# Both halves read the front of ix_outbox_due, where the leased rows are: they are all due.
+_NEXT = text(
+    "SELECT CAST(extract(epoch FROM min(at) - now()) AS float8) FROM ("
+    f"(SELECT due_at AS at FROM outbox WHERE lease_until IS NULL AND channel_id <> ALL(CAST(:full AS uuid[])) AND {_HEAD} "
+    "ORDER BY due_at, id LIMIT 1) "
+    "UNION ALL (SELECT min(lease_until) FROM outbox WHERE due_at <= now() AND lease_until IS NOT NULL)) AS next"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`batch` rows per claim; `total` and `per_channel` messages in flight in this process."""
+
+    batch: int = 50
+    total: int = 64
+    per_channel: int = 8
+
+    def full(self, in_flight: Mapping[UUID, int]) -> list[UUID]:
+        """The channels that take no more now."""
+        return [channel_id for channel_id, count in in_flight.items() if count >= self.per_channel]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that we alone may send until the lease ends. `age_s` counts from its first attempt.
+
+    `account` is None while the channel is switched off. `outgoing` has no files yet: `files` names them. `crashed`: it
+    was in flight when its sender died.
+    """
+
+    attempt_id: UUID
+    channel_id: UUID
+    channel_type: str
+    account: ChannelAccount | None
+    outgoing: Outgoing
+    files: Sequence[Mapping[str, Any]]
+    status: str | None
+    age_s: float
+    crashed: bool
+    correlation_id: str | None
+
+    @property
+    def idempotent(self) -> bool:
+        return self.account is not None and self.account.adapter.capabilities.idempotent_send
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one claim found. `lost` may have been sent by a sender that died, and must not be sent again.
+
+    `busy`: someone held a conversation, so that its message was passed over. `more`: there is more to take now.
+    """
+
+    claimed: list[Claimed] = field(default_factory=list)
+    lost: list[Claimed] = field(default_factory=list)
+    busy: bool = False
+    more: bool = False
+
+
+async def take(
+    session: AsyncSession,
+    *,
+    catalog: Catalog,
+    vault: Vault,
+    limits: Limits,
+    in_flight: Mapping[UUID, int],
+    lease_s: float,
+    resend_within_s: float,
+) -> Taken:
+    """Lease due messages, write their attempts, make them `sending`. They may go out once this is committed.
+
+    A row whose lease ran out was in flight when its sender died: it is taken again where a second send is harmless and
+    the first attempt is younger than `resend_within_s`; everywhere else it becomes `unknown`.
+    """
+    room = min(limits.batch, limits.total - sum(in_flight.values()))
+    found = await session.execute(_CANDIDATES, {"full": limits.full(in_flight), "limit": max(room, 0)})
+    candidates = found.all()
+    wanted: dict[int, UUID] = {}
+    free = {row.channel_id: limits.per_channel - in_flight.get(row.channel_id, 0) for row in candidates}
+    for row in candidates:
+        if free[row.channel_id] > 0:
+            free[row.channel_id] -= 1
+            wanted[row.id] = row.conversation_id
+    if not wanted:
+        return Taken()
+    held = (await session.execute(_LOCK, {"ids": list(wanted.values())})).scalars().all()
+    taken = Taken(busy=len(held) < len(wanted), more=len(candidates) == room or len(wanted) < len(candidates))
+    for item in await _load(session, list(wanted), held, catalog, vault) if held else ():
+        resend = item.idempotent and item.age_s < resend_within_s
+        (taken.lost if item.crashed and not resend else taken.claimed).append(item)
+    await _end_crashed(session, taken)
+    await _start(session, taken.claimed, lease_s)
+    await change_many(
+        session,
+        [
+            *(Change(item.outgoing.message_id, DeliveryStatus.UNKNOWN, LOST) for item in taken.lost),
+            *(
+                Change(item.outgoing.message_id, DeliveryStatus.SENDING)
+                for item in taken.claimed
+                if item.status == DeliveryStatus.QUEUED
+            ),
+        ],
+    )
+    return taken
+
+
+async def next_due_s(session: AsyncSession, *, limits: Limits, in_flight: Mapping[UUID, int]) -> float | None:
+    """Seconds until a message can be taken, by the database's clock; None when nothing waits for its time.
+
+    Channels that are full do not count: the end of a send wakes the loop.
+    """
+    found = await session.execute(_NEXT, {"full": limits.full(in_flight)})
+    seconds: float | None = found.scalar_one()
+    return None if seconds is None else max(0.0, seconds)
+
+
+async def _load(
+    session: AsyncSession, ids: list[int], held: Sequence[UUID], catalog: Catalog, vault: Vault
+) -> list[Claimed]:
+    """Those of `ids` that are still to be taken now that nobody else can, with all that a send needs to know."""
+    age = func.coalesce(cast(extract("epoch", func.now() - col(Outbox.first_attempt_at)), Float), 0.0)
+    statement = (
+        select_rows(Outbox, Message, Conversation, col(ContactIdentity.address), col(Contact.name), age)
+        .join(Message, col(Message.id) == col(Outbox.message_id))
+        .join(Conversation, col(Conversation.id) == col(Outbox.conversation_id))
+        .join(ContactIdentity, col(ContactIdentity.id) == col(Conversation.identity_id))
+        .join(Contact, col(Contact.id) == col(Conversation.contact_id))
+        .where(col(Outbox.id).in_(ids), col(Outbox.conversation_id).in_(held), text(_DUE), text(_HEAD))
+        .order_by(col(Outbox.due_at), col(Outbox.id))
+    )
+    rows = (await session.execute(statement)).all()
+    threads = await _threads(session, [message for _, message, conversation, *_ in rows if _is_threaded(conversation)])
+    return [
+        Claimed(
+            attempt_id=new_id(),
+            channel_id=outbox.channel_id,
+            channel_type=conversation.channel_type,
+            account=catalog.channels.get(outbox.channel_id),
+            outgoing=Outgoing(
+                message_id=message.id,
+                conversation_id=conversation.id,
+                seq=message.seq,
+                kind=message.kind,
+                text=message.text,
+                address=address,
+                recipient_name=name,
+                author_name=message.author_name,
+                subject=message.subject or conversation.subject,
+                external_ref=conversation.external_ref,
+                references=threads.get(message.id, ()),
+                reply_token=vault.reply_token(conversation.id),
+                receipt=message.content.get("receipt"),
+                attempt=outbox.attempts + 1,
+                created_at=message.created_at,
+            ),
+            files=message.attachments,
+            status=message.status,
+            age_s=age_s,
+            crashed=outbox.lease_until is not None,
+            correlation_id=message.correlation_id,
+        )
+        for outbox, message, conversation, address, name, age_s in rows
+    ]
+
+
+def _is_threaded(conversation: Conversation) -> bool:
+    return conversation.channel_type in _THREADED
+
+
+async def _threads(session: AsyncSession, mails: Sequence[Message]) -> dict[UUID, list[str]]:
+    """The Message-IDs that a mail refers to: the newest ones of its conversation, oldest first."""
+    if not mails:
+        return {}
+    found = await session.execute(
+        _THREAD,
+        {
+            "ids": [mail.id for mail in mails],
+            "conversations": [mail.conversation_id for mail in mails],
+            "seqs": [mail.seq for mail in mails],
+        },
+    )
+    return {message_id: list(keys) for message_id, keys in found.all()}
+
+
+async def _end_crashed(session: AsyncSession, taken: Taken) -> None:
+    crashed = [item.outgoing.message_id for item in (*taken.lost, *taken.claimed) if item.crashed]
+    if crashed:
+        await session.execute(_END_CRASHED, {"messages": crashed, "detail": LOST})
+    if taken.lost:
+        await session.execute(_DROP, {"messages": [item.outgoing.message_id for item in taken.lost]})
+
+
+async def _start(session: AsyncSession, items: Sequence[Claimed], lease_s: float) -> None:
+    if not items:
+        return
+    messages = [item.outgoing.message_id for item in items]
+    await session.execute(_LEASE, {"messages": messages, "lease_s": lease_s})
+    await session.execute(
+        _START,
+        {
+            "ids": [item.attempt_id for item in items],
+            "messages": messages,
+            "numbers": [item.outgoing.attempt for item in items],
+        },
+    )

@@ -1,0 +1,99 @@
+"""Checks that an operator can run before and while serving."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from app import embedded, keys
+from app import migrate as migrations
+from app.catalog import CatalogCache
+from app.db import MIN_SERVER_VERSION, Database, wait_until_up
+from app.server import prepare
+from app.settings import Settings
+from app.vault import Vault
+from app.wakeups import Wakeups
+
+
+@contextmanager
+def _with_database(settings: Settings) -> Iterator[Settings]:
+    """The settings with a database that answers: the given one, or the embedded one started for the while."""
+    if settings.database_url is not None:
+        yield settings
+        return
+    server = embedded.start(settings.data_dir)
+    try:
+        update = {"database_url": server.url, "secret_key": SecretStr(keys.key_file(settings.data_dir))}
+        yield settings.model_copy(update=update if settings.secret_key is None else {"database_url": server.url})
+    finally:
+        server.stop()
+
+
+def migrate(settings: Settings) -> int:
+    """Exit code 0 when the database is at this version."""
+    with _with_database(settings) as ready:
+        asyncio.run(prepare(ready))
+    print(f"the database is at {migrations.head()}")
+    return 0
+
+
+def run(settings: Settings) -> int:
+    """Print a line per check; exit code 1 when one fails."""
+    with _with_database(settings) as ready:
+        findings = asyncio.run(_check(ready))
+    for name, fault in findings:
+        print(f"{'ok  ' if fault is None else 'FAIL'}  {name}" + (f": {fault}" if fault else ""))
+    return 0 if all(fault is None for _, fault in findings) else 1
+
+
+async def _check(settings: Settings) -> list[tuple[str, str | None]]:
+    assert settings.database_url is not None
+    findings: list[tuple[str, str | None]] = []
+    try:
+        version = await wait_until_up(settings.database_url, timeout_s=3)
+    except Exception as error:
+        return [("database answers", f"{type(error).__name__}: {error}; is DATABASE_URL right?")]
+    old = f"it is {version // 10_000}, 15 or newer is needed" if version < MIN_SERVER_VERSION else None
+    findings.append(("database answers and is new enough", old))
+    database = Database(settings)
+    try:
+        async with database.engine.connect() as connection:
+            revision = await connection.run_sync(migrations.revision_of)
+            behind = None if revision == migrations.head() else f"at {revision}, need {migrations.head()}: roundtrip migrate"
+            findings.append(("migrations are current", behind))
+            if behind:
+                return findings
+            differences = await connection.run_sync(migrations.differences)
+            findings.append(("tables are as the models say", "; ".join(differences) or None))
+            findings.append(("clocks agree within 5 s", await _skew(connection)))
+        try:
+            vault = await keys.open_vault(database, settings)
+            findings.append(("the secret key is this database's", None))
+            findings.extend(await _channels(database, vault))
+        except Exception as error:
+            findings.append(("the secret key is this database's", str(error)))
+    finally:
+        await database.close()
+    return findings
+
+
+async def _skew(connection: object) -> str | None:
+    from app.clock import now
+
+    moment = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()  # type: ignore[attr-defined]
+    skew = abs((moment - now()).total_seconds())
+    return f"the database's clock is {skew:.1f} s away from this machine's" if skew > 5 else None
+
+
+async def _channels(database: Database, vault: Vault) -> list[tuple[str, str | None]]:
+    async with database.begin() as session:
+        active = (await session.execute(text("SELECT id, name FROM channel WHERE active"))).all()
+    readable = (await CatalogCache(database, vault, Wakeups(database)).current()).channels
+    return [
+        (f"channel {name}", None if id in readable else "its configuration cannot be read; see the log")
+        for id, name in active
+    ]

@@ -1,0 +1,1 @@
+"""The event log: appended inside the caller's transaction, read in commit order."""

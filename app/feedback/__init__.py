@@ -1,0 +1,1 @@
+"""After resolving: the receipt that asks the customer, and what they answer."""

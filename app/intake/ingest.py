@@ -1,0 +1,218 @@
+"""Store exactly once, join or open a conversation: the one way in for every edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from app import log
+from app.catalog import CatalogCache, ChannelAccount
+from app.channels.base import Call, InboundFile, InboundMessage, Parsed, RemoteFile, StatusUpdate, Unparseable
+from app.clock import now
+from app.conversations import classification, closing, pausing, queries
+from app.db import Database, driver
+from app.delivery import receipts
+from app.errors import NotFound, Problem
+from app.events.log import Actor
+from app.ids import new_id
+from app.intake import lane as lanes
+from app.intake.lane import Entry, Lane, Outcome
+from app.intake.prepare import Prepared, Preparer
+from app.intake.store import FileStore
+from app.models import InboundJournal, Message
+from app.models.words import ConversationStatus, JournalStatus
+from app.routing import queues
+from app.routing.classify import RANK
+from app.settings import Settings
+from app.vault import Vault
+
+_SLOW_ATTEMPTS = 20
+_logger = log.get("intake")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a message is. `outcome` is `stored` or `duplicate`."""
+
+    outcome: str
+    message_id: UUID
+    conversation_id: UUID
+    seq: int
+
+
+class Intake:
+    """One per process: the lanes to the database and what a message needs on its way there."""
+
+    def __init__(
+        self, database: Database, catalog: CatalogCache, vault: Vault, settings: Settings, files: FileStore
+    ) -> None:
+        self._database, self._catalog, self._vault, self._settings, self._files = database, catalog, vault, settings, files
+        self._lane = Lane(database, batch=settings.ingest_batch, backlog=settings.ingest_backlog)
+        self._preparer: Preparer | None = None
+
+    def start(self) -> None:
+        self._lane.start()
+
+    async def stop(self) -> None:
+        await self._lane.stop()
+
+    async def store(
+        self,
+        account: ChannelAccount,
+        *,
+        transport: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        parsed: Parsed,
+    ) -> list[Stored]:
+        """Journal the raw call and store its messages, all in one commit; returns after it.
+
+        A call without messages is journalled all the same: `ignored`, or `failed` with what could not be read.
+        Raises Unavailable; then nothing of it is stored and the provider has to send it again.
+        """
+        correlation_id = log.correlation.get() or new_id().hex
+        prepared = [await self._prepare(account, message, correlation_id) for message in parsed.messages]
+        entry = Entry(account.id, transport, headers, body, correlation_id, prepared)
+        if parsed.errors:
+            entry.status, entry.error = JournalStatus.FAILED, "; ".join(parsed.errors)
+        elif not prepared:
+            entry.status, entry.error = JournalStatus.IGNORED, "; ".join(parsed.ignored) or None
+        outcomes = await self._lane.submit(entry)
+        stored = await self._finish(account, entry, outcomes)
+        await self._apply_statuses(account.id, parsed.statuses)
+        _logger.info(
+            "call stored",
+            correlation_id=correlation_id,
+            channel_id=account.id,
+            transport=transport,
+            messages=[item.message_id for item in stored],
+            failed=len(parsed.errors),
+        )
+        return stored
+
+    async def replay(self, journal_id: UUID) -> list[Stored]:
+        """Read a journalled call again with today's code. Messages that are stored already stay one row."""
+        async with self._database.begin() as session:
+            row = await session.get(InboundJournal, journal_id)
+        account = (await self._catalog.current()).channels.get(row.channel_id) if row else None
+        if row is None or account is None:
+            raise NotFound("there is no such journal row, or its channel is inactive")
+        call = Call("POST", "", {}, {str(k): str(v) for k, v in row.headers.items()}, row.body, row.received_at)
+        stored = await self.store(
+            account, transport="replay", headers=call.headers, body=row.body, parsed=read(account, call)
+        )
+        async with self._database.begin() as session:
+            row = await session.get(InboundJournal, journal_id, with_for_update=True)
+            if row is not None and row.status == JournalStatus.FAILED:
+                row.status = JournalStatus.REPLAYED
+                session.add(row)
+        return stored
+
+    async def _prepare(self, account: ChannelAccount, message: InboundMessage, correlation_id: str) -> Prepared:
+        catalog = await self._catalog.current()
+        if self._preparer is None or self._preparer.catalog is not catalog:
+            self._preparer = Preparer(catalog)
+        files = [await self._keep(file) for file in message.files]
+        target = await self._target(account, message)
+        return self._preparer.prepare(
+            account, message, target=target, files=files, correlation_id=correlation_id, received_at=now()
+        )
+
+    async def _keep(self, file: InboundFile | RemoteFile) -> dict[str, Any]:
+        """A file as the message remembers it; one that is elsewhere keeps its reference."""
+        base = {"id": str(new_id()), "name": file.name, "media_type": file.media_type}
+        if isinstance(file, RemoteFile):
+            return {**base, "size": file.size, "sha256": None, "remote": dict(file.ref)}
+        sha256 = await self._files.put(file.data)
+        return {**base, "size": len(file.data), "sha256": sha256, "content_id": file.content_id}
+
+    async def _target(self, account: ChannelAccount, message: InboundMessage) -> UUID | None:
+        """The conversation that a mail answers: by our reply token, else by the ids of mails we know."""
+        for token in message.threading.reply_tokens:
+            if found := self._vault.read_reply_token(token):
+                return found
+        if not message.threading.references:
+            return None
+        order = {key: place for place, key in enumerate(message.threading.references)}
+        async with self._database.begin() as session:
+            rows = await session.exec(
+                select(Message.thread_key, Message.conversation_id).where(
+                    col(Message.channel_id) == account.id, col(Message.thread_key).in_(order)
+                )
+            )
+            known = sorted((order[key], conversation_id) for key, conversation_id in rows.all() if key)
+        return known[0][1] if known else None
+
+    async def _finish(self, account: ChannelAccount, entry: Entry, outcomes: Sequence[Outcome]) -> list[Stored]:
+        """Messages whose conversation has to change first are stored one by one, each in its own transaction."""
+        stored, again = [], False
+        for prepared, outcome in zip(entry.messages, outcomes, strict=True):
+            if outcome.outcome in ("slow", "retry") or outcome.message_id is None:
+                outcome, again = await self._store_slowly(entry, prepared, outcome), True
+            assert outcome.message_id and outcome.conversation_id and outcome.seq is not None
+            stored.append(Stored(outcome.outcome, outcome.message_id, outcome.conversation_id, outcome.seq))
+        if again:
+            async with self._database.begin() as session:
+                await session.execute(
+                    text("UPDATE inbound_journal SET status = 'stored' WHERE id = :id AND status = 'received'"),
+                    {"id": entry.journal_id},
+                )
+        return stored
+
+    async def _store_slowly(self, entry: Entry, prepared: Prepared, outcome: Outcome) -> Outcome:
+        """Wake, reopen or re-classify the conversation and store the message, in one transaction."""
+        for _ in range(_SLOW_ATTEMPTS):
+            async with self._database.begin() as session:
+                if outcome.conversation_id is not None:
+                    await self._make_ready(session, outcome.conversation_id, prepared)
+                connection = await driver(session)
+                alone = Entry(entry.channel_id, entry.transport, {}, b"", entry.correlation_id, [prepared])
+                values = lanes.arguments([alone])
+                rows = await connection.fetch(lanes.STATEMENT, [], [], *values[2:])
+                outcome = lanes.group([alone], rows)[0][0]
+            if outcome.outcome in ("stored", "duplicate") and outcome.message_id is not None:
+                return outcome
+        raise Problem("the conversation changes faster than the message can be stored")
+
+    async def _make_ready(self, session: Any, conversation_id: UUID, prepared: Prepared) -> None:
+        conversation = await queries.lock(session, conversation_id)
+        actor = Actor("contact", conversation.contact_id)
+        if conversation.status == ConversationStatus.RESOLVED:
+            await closing.reopen(session, conversation, actor=actor, reason="customer wrote again")
+        elif conversation.status not in (ConversationStatus.OPEN, ConversationStatus.CLOSED):
+            await pausing.resume(session, conversation, actor=actor)
+        found = prepared.classified
+        if conversation.status == ConversationStatus.OPEN and not conversation.corrected:
+            if RANK[found.category] > conversation.priority:
+                await classification.apply(
+                    session,
+                    conversation,
+                    category=found.category,
+                    matter=found.matter,
+                    severity=found.severity,
+                    complaint_type=found.complaint_type,
+                    source="rules",
+                    fired=found.fired,
+                )
+                await queues.reclassified(session, conversation, await self._catalog.current())
+
+    async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
+        for status in statuses:
+            async with self._database.begin() as session:
+                await receipts.apply(session, channel_id, status)
+
+
+def read(account: ChannelAccount, call: Call) -> Parsed:
+    """The adapter's reading of a genuine call; one that cannot be read at all is an error to keep, not to refuse."""
+    try:
+        return account.adapter.parse(account.config, call)
+    except Unparseable as error:
+        return Parsed(errors=[str(error) or "unreadable"])
+    except Exception as error:
+        _logger.error("adapter failed", channel_id=account.id, type=account.type, error=repr(error), exc_info=True)
+        return Parsed(errors=[f"adapter failed: {error!r}"])

@@ -1,0 +1,207 @@
+-- A batch of inbound messages, from any number of calls and channels, in one round trip and one commit.
+-- Measured against one ORM session per message in docs/decisions/0003; the shapes of `p_item` are in ingest.py.
+--
+-- Arrays run in parallel: per call p_journal and p_bodies; per message the rest (p_call points to its call, from 1).
+-- Answers a row per message: stored | duplicate | slow (its conversation has to change state first: the caller's
+-- verbs do that and call again) | retry (it was closed while we waited for it: call again).
+--
+-- Locks are taken in one order, so that batches never wait in a circle: identities by key, open conversations by
+-- identity, conversation rows by id. Each statement sees what the one we waited for has committed.
+CREATE OR REPLACE FUNCTION ingest_v1(
+    p_journal jsonb[], p_bodies bytea[],
+    p_call int[], p_channel uuid[], p_external text[], p_kind text[], p_value text[], p_target uuid[], p_item jsonb[]
+) RETURNS TABLE (o_n int, o_outcome text, o_message uuid, o_conversation uuid, o_seq int)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    v_xid bigint;
+    v_known uuid[];          -- message that already has this key
+    v_identity uuid[];
+    v_contact uuid[];
+    v_conv uuid[];
+    v_outcome text[];
+    v_created boolean := false;
+BEGIN
+    -- Already stored, or twice in this batch: the first one counts.
+    SELECT array_agg(m.id ORDER BY k.n),
+           array_agg(CASE WHEN m.id IS NOT NULL OR k.first < k.n THEN 'duplicate' END ORDER BY k.n)
+    INTO v_known, v_outcome
+    FROM (SELECT u.*, min(u.n) OVER (PARTITION BY u.ch, u.ext) AS first
+          FROM unnest(p_channel, p_external) WITH ORDINALITY AS u(ch, ext, n)) k
+    LEFT JOIN message m ON m.channel_id = k.ch AND m.external_id = k.ext;
+
+    -- Who wrote.
+    SELECT array_agg(i.id ORDER BY k.n), array_agg(i.contact_id ORDER BY k.n) INTO v_identity, v_contact
+    FROM unnest(p_channel, p_kind, p_value) WITH ORDINALITY AS k(ch, kind, val, n)
+    LEFT JOIN contact_identity i ON i.channel_id = k.ch AND i.kind = k.kind AND i.value = k.val;
+
+    IF EXISTS (SELECT 1 FROM unnest(v_identity, v_outcome) AS u(i, o) WHERE u.i IS NULL AND u.o IS NULL) THEN
+        WITH fresh AS (
+            SELECT DISTINCT ON (k.ch, k.kind, k.val) k.ch, k.kind, k.val, p_item[k.n] AS item
+            FROM unnest(p_channel, p_kind, p_value) WITH ORDINALITY AS k(ch, kind, val, n)
+            WHERE v_identity[k.n] IS NULL AND v_outcome[k.n] IS NULL
+            ORDER BY k.ch, k.kind, k.val, k.n
+        ), identity AS (
+            INSERT INTO contact_identity(id, contact_id, channel_id, kind, value, address)
+            SELECT (item->>'identity_id')::uuid, (item->>'contact_id')::uuid, ch, kind, val, item->'address'
+            FROM fresh ORDER BY ch, kind, val
+            ON CONFLICT (channel_id, kind, value) DO NOTHING
+            RETURNING id
+        )
+        INSERT INTO contact(id, name, email, phone, language, tier, attributes, version)
+        SELECT (item->>'contact_id')::uuid, item->>'name', item->>'email', item->>'phone', item->>'language',
+               'standard', '{}', 1
+        FROM fresh WHERE (item->>'identity_id')::uuid IN (SELECT id FROM identity);
+
+        SELECT array_agg(i.id ORDER BY k.n), array_agg(i.contact_id ORDER BY k.n) INTO v_identity, v_contact
+        FROM unnest(p_channel, p_kind, p_value) WITH ORDINALITY AS k(ch, kind, val, n)
+        LEFT JOIN contact_identity i ON i.channel_id = k.ch AND i.kind = k.kind AND i.value = k.val;
+    END IF;
+
+    -- Which conversation: the one a reply names, if it is still open, else the sender's open one on this channel.
+    SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
+    FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)
+    LEFT JOIN conversation t ON t.id = k.target AND t.status <> 'closed'
+    LEFT JOIN conversation c ON c.identity_id = k.identity AND c.channel_id = k.ch AND c.status <> 'closed';
+
+    IF EXISTS (SELECT 1 FROM unnest(v_conv, v_outcome) AS u(c, o) WHERE u.c IS NULL AND u.o IS NULL) THEN
+        v_created := true;
+        WITH fresh AS (
+            SELECT DISTINCT ON (k.identity, k.ch) k.ch, k.identity, v_contact[k.n] AS contact, p_item[k.n] AS item
+            FROM unnest(p_channel, v_identity) WITH ORDINALITY AS k(ch, identity, n)
+            WHERE v_conv[k.n] IS NULL AND v_outcome[k.n] IS NULL
+            ORDER BY k.identity, k.ch, k.n
+        ), made AS (
+            INSERT INTO conversation(
+                id, channel_id, channel_type, contact_id, identity_id, queue_id, status, category, matter, severity,
+                complaint_type, corrected, priority, subject, external_ref, sla_policy_id, last_seq, stream_pos, cycle,
+                contact_read_seq, correlation_id)
+            SELECT (item->>'conversation_id')::uuid, ch, item->>'channel_type', contact, identity,
+                   (item->>'queue_id')::uuid, 'open', item->>'category', item->>'matter', item->>'severity',
+                   item->>'complaint_type', false, (item->>'rank')::int, item->>'subject', item->>'external_ref',
+                   (item->>'policy_id')::uuid, 0, 0, 1, 0, item->>'correlation_id'
+            FROM fresh ORDER BY identity, ch
+            ON CONFLICT (identity_id, channel_id) WHERE status <> 'closed' DO NOTHING
+            RETURNING id
+        ), won AS (
+            SELECT f.item, made.id FROM fresh f JOIN made ON made.id = (f.item->>'conversation_id')::uuid
+        ), queued AS (
+            INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, excluded, enqueued_at, order_at)
+            SELECT id, (item->>'queue_id')::uuid, 'waiting', (item->>'weight')::int, '{}', false, '{}', now(),
+                   now() - make_interval(secs => (item->>'boost_s')::float8)
+            FROM won
+        ), classified AS (
+            INSERT INTO classification(id, conversation_id, message_id, category, matter, severity, complaint_type, source, fired)
+            SELECT (item->>'classification_id')::uuid, id, (item->>'message_id')::uuid, item->>'category', item->>'matter',
+                   item->>'severity', item->>'complaint_type', 'rules', item->'fired'
+            FROM won
+        )
+        INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, target_s, warn_percent, state, elapsed_us,
+                              running_since, warn_at, due_at, next_at)
+        SELECT t.id, won.id, (item->>'policy_id')::uuid, t.metric, 1, t.target_s, t.warn_percent, 'running', 0, now(),
+               now() + make_interval(secs => t.target_s * t.warn_percent / 100.0),
+               now() + make_interval(secs => t.target_s),
+               now() + make_interval(secs => t.target_s * t.warn_percent / 100.0)
+        FROM won, jsonb_to_recordset(item->'clocks') AS t(id uuid, metric text, target_s int, warn_percent int);
+
+        SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
+        FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)
+        LEFT JOIN conversation t ON t.id = k.target AND t.status <> 'closed'
+        LEFT JOIN conversation c ON c.identity_id = k.identity AND c.channel_id = k.ch AND c.status <> 'closed';
+    END IF;
+
+    PERFORM 1 FROM conversation c WHERE c.id = ANY(v_conv) ORDER BY c.id FOR UPDATE;
+    v_xid := pg_current_xact_id()::text::bigint;
+
+    -- Under the locks: a twin of a message here may have been stored while we waited, a conversation closed.
+    SELECT array_agg(coalesce(v_known[k.n], m.id) ORDER BY k.n),
+           array_agg(CASE
+               WHEN v_outcome[k.n] IS NOT NULL THEN v_outcome[k.n]
+               WHEN m.id IS NOT NULL THEN 'duplicate'
+               WHEN c.id IS NULL OR c.status = 'closed' THEN 'retry'
+               WHEN c.status <> 'open' THEN 'slow'
+               WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > c.priority THEN 'slow'
+               END ORDER BY k.n)
+    INTO v_known, v_outcome
+    FROM unnest(p_channel, p_external, v_conv) WITH ORDINALITY AS k(ch, ext, conv, n)
+    LEFT JOIN conversation c ON c.id = k.conv
+    LEFT JOIN message m ON m.channel_id = k.ch AND m.external_id = k.ext;
+
+    RETURN QUERY
+    WITH todo AS (
+        SELECT k.n::int AS n, k.conv, k.ch, k.ext, k.contact, p_item[k.n] AS item
+        FROM unnest(v_conv, p_channel, p_external, v_contact, v_outcome) WITH ORDINALITY AS k(conv, ch, ext, contact, outcome, n)
+        WHERE k.outcome IS NULL
+    ), counted AS (
+        SELECT conv, count(*)::int AS c, (array_agg(item->>'correlation_id' ORDER BY n DESC))[1] AS correlation,
+               (array_agg(item->>'external_ref' ORDER BY n DESC))[1] AS ref
+        FROM todo GROUP BY conv
+    ), advanced AS (
+        UPDATE conversation c
+        SET last_seq = c.last_seq + counted.c, stream_pos = greatest(c.stream_pos, v_xid), last_inbound_at = now(),
+            updated_at = now(), correlation_id = counted.correlation, external_ref = coalesce(counted.ref, c.external_ref)
+        FROM counted WHERE c.id = counted.conv
+        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.queue_id,
+                  array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) AS agents
+    ), numbered AS (
+        SELECT todo.*, a.stream_pos, a.contact_id, a.agents, array_remove(ARRAY[a.queue_id], NULL) AS queues,
+               (a.base + row_number() OVER (PARTITION BY todo.conv ORDER BY todo.n))::int AS seq,
+               (item->>'message_id')::uuid AS message
+        FROM todo JOIN advanced a ON a.id = todo.conv
+    ), stored AS (
+        INSERT INTO message(id, conversation_id, seq, channel_id, direction, kind, author_type, author_id, author_name, text,
+                            subject, content, attachments, external_id, thread_key, client_message_id, correlation_id, sent_at)
+        SELECT message, conv, seq, ch, 'inbound', 'message', 'contact', contact, item->>'name', item->>'text',
+               item->>'subject', item->'content', item->'attachments', ext, item->>'thread_key',
+               item->>'client_message_id', item->>'correlation_id', (item->>'sent_at')::timestamptz
+        FROM numbered ORDER BY n
+    ), files AS (
+        INSERT INTO attachment(id, sha256, size, media_type, name, message_id)
+        SELECT f.id, f.sha256, f.size, f.media_type, f.name, message
+        FROM numbered, jsonb_to_recordset(item->'attachments') AS f(id uuid, sha256 text, size bigint, media_type text, name text)
+        WHERE f.sha256 IS NOT NULL
+    ), told AS (
+        INSERT INTO event(pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer, actor_type,
+                          actor_id, correlation_id, payload)
+        SELECT e.pos, e.type, e.conv, e.contact_id, e.seq, 'conversation', e.queues, e.agents, true, 'contact', e.contact,
+               e.correlation, e.payload
+        FROM (
+            SELECT n, 0 AS k, stream_pos AS pos, 'conversation.created' AS type, conv, contact_id, seq - 1 AS seq, queues, agents,
+                   contact, item->>'correlation_id' AS correlation,
+                   jsonb_set(item->'opened', '{conversation,contact_id}', to_jsonb(contact_id)) AS payload
+            FROM numbered WHERE v_created AND conv = (item->>'conversation_id')::uuid AND seq = 1
+            UNION ALL
+            SELECT n, 1, stream_pos, 'message.created', conv, contact_id, seq, queues, agents, contact, item->>'correlation_id',
+                   jsonb_set(item->'frame', '{message,seq}', to_jsonb(seq))
+            FROM numbered
+            ORDER BY n, k
+        ) e
+    )
+    SELECT n, 'stored', message, conv, seq FROM numbered;
+
+    RETURN QUERY
+    SELECT k.n::int, k.outcome, coalesce(m.id, f.id), coalesce(m.conversation_id, f.conversation_id, v_conv[k.n]), coalesce(m.seq, f.seq)
+    FROM unnest(v_outcome, v_known, p_channel, p_external) WITH ORDINALITY AS k(outcome, known, ch, ext, n)
+    LEFT JOIN message m ON m.id = k.known
+    LEFT JOIN message f ON k.known IS NULL AND k.outcome = 'duplicate' AND f.channel_id = k.ch AND f.external_id = k.ext
+    WHERE k.outcome IS NOT NULL;
+
+    INSERT INTO inbound_journal(id, channel_id, transport, headers, body, status, error, correlation_id)
+    SELECT (j.call->>'id')::uuid, (j.call->>'channel_id')::uuid, j.call->>'transport', j.call->'headers', j.body,
+           coalesce(j.call->>'status', CASE
+               WHEN bool_or(v_outcome[i.n] IN ('slow', 'retry')) THEN 'received'
+               WHEN bool_or(i.n IS NOT NULL AND v_outcome[i.n] IS NULL) THEN 'stored'
+               ELSE 'duplicate' END),
+           j.call->>'error', j.call->>'correlation_id'
+    FROM unnest(p_journal, p_bodies) WITH ORDINALITY AS j(call, body, c)
+    LEFT JOIN unnest(p_call) WITH ORDINALITY AS i(c, n) ON i.c = j.c
+    GROUP BY j.c, j.call, j.body;
+
+    IF EXISTS (SELECT 1 FROM unnest(v_outcome) AS u(o) WHERE u.o IS NULL) THEN
+        PERFORM pg_notify('roundtrip', 'events');
+        IF v_created THEN
+            PERFORM pg_notify('roundtrip', 'dispatch');
+            PERFORM pg_notify('roundtrip', 'sla');
+        END IF;
+    END IF;
+END $$;

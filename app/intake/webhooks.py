@@ -1,0 +1,75 @@
+"""`/channels/{id}/webhook`: verify, read, store, and only then answer."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import Counter, Histogram
+
+from app import log
+from app.catalog import ChannelAccount
+from app.channels.base import Call
+from app.clock import now
+from app.context import Context, context_of
+from app.errors import NotFound, TooLarge
+from app.intake.ingest import read
+
+CALLS = Counter("roundtrip_webhook_calls_total", "Provider calls that were stored", ["channel_type"])
+REFUSED = Counter("roundtrip_webhook_refused_total", "Provider calls that were not genuine", ["channel_type"])
+SECONDS = Histogram("roundtrip_webhook_seconds", "From the call to its commit", ["channel_type"], buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2))  # fmt: skip
+_KEPT_HEADERS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
+_ACCEPTED = Response(b'{"status":"stored"}', status_code=200, media_type="application/json")
+_logger = log.get("webhooks")
+router = APIRouter()
+
+
+@router.post("/channels/{channel_id}/webhook", summary="A provider's call", response_class=Response)
+async def receive(request: Request, channel_id: UUID) -> Response:
+    """Takes the provider's own format. 2xx means stored; 401 not genuine; 5xx our fault, send it again."""
+    started = time.perf_counter()
+    context = context_of(request)
+    account = await find(context, channel_id)
+    call = await _call(request, context)
+    try:
+        account.adapter.verify(account.config, call)
+    except Exception:
+        REFUSED.labels(account.type).inc()
+        raise
+    await context.intake.store(
+        account, transport="webhook", headers=_kept(call), body=call.body, parsed=read(account, call)
+    )
+    CALLS.labels(account.type).inc()
+    SECONDS.labels(account.type).observe(time.perf_counter() - started)
+    return _ACCEPTED
+
+
+async def find(context: Context, channel_id: UUID) -> ChannelAccount:
+    """The channel, if it is active. Raises NotFound."""
+    account = (await context.catalog.current()).channels.get(channel_id)
+    if account is None:
+        raise NotFound("there is no such channel")
+    return account
+
+
+async def _call(request: Request, context: Context) -> Call:
+    limit = context.settings.body_limit
+    body = b""
+    async for chunk in request.stream():
+        body = body + chunk if body else chunk
+        if len(body) > limit:
+            raise TooLarge(f"a call may have {limit} bytes")
+    return Call(
+        method=request.method,
+        url=context.settings.base_url + request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+        query=request.query_params,
+        headers=request.headers,
+        body=body,
+        received_at=now(),
+    )
+
+
+def _kept(call: Call) -> dict[str, str]:
+    """The headers that are worth keeping, without secrets."""
+    return {name: value for name, value in call.headers.items() if name in _KEPT_HEADERS}

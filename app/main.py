@@ -1,0 +1,181 @@
+"""The composition root: build the application, start the loops, mount the edges."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app import __version__, edge, keys, log, migrate, problems
+from app.background import Background
+from app.catalog import TOPIC as CATALOG
+from app.catalog import CatalogCache
+from app.context import Context
+from app.conversations import pausing
+from app.db import Database
+from app.delivery.sender import Sender
+from app.desk import endpoints, live, snapshot
+from app.events.hub import Hub
+from app.intake import webhooks, widget
+from app.intake.ingest import Intake
+from app.intake.limits import Buckets, WidgetLimits
+from app.intake.mailbox import Mailbox
+from app.intake.store import FileStore
+from app.routing import offers, presence
+from app.routing.dispatcher import Dispatcher
+from app.settings import Settings
+from app.sla.watcher import Watcher
+from app.socket_frames import CLOSE_RESTART, frame
+from app.wakeups import Wakeups
+from app.web import pages
+
+DRAIN_S = 10
+_logger = log.get("main")
+
+
+async def open_context(settings: Settings) -> Context:
+    """Everything a process shares, connected. The caller closes it with `close_context`."""
+    database = Database(settings)
+    vault = await keys.open_vault(database, settings)
+    wakeups = Wakeups(database)
+    catalog = CatalogCache(database, vault, wakeups)
+    files = FileStore(settings.attachments_dir, limit=settings.attachment_limit)
+    rate, burst = settings.widget_rate_per_s, settings.widget_burst
+    return Context(
+        settings=settings,
+        database=database,
+        vault=vault,
+        wakeups=wakeups,
+        catalog=catalog,
+        hub=Hub(database),
+        files=files,
+        intake=Intake(database, catalog, vault, settings, files),
+        http=httpx.AsyncClient(follow_redirects=False, timeout=settings.send_timeout_s),
+        background=Background(),
+        limits=WidgetLimits(Buckets(rate, burst), Buckets(rate * 20, burst * 20)),
+    )
+
+
+def add_loops(context: Context) -> Sender:
+    """The loops of one process: each wakes by its topic and sweeps at its tick."""
+    database, wakeups, background = context.database, context.wakeups, context.background
+    sender = Sender(
+        database, context.catalog, context.vault, context.settings, context.http, store_read=lambda sha256: context.files.open_path(sha256).read_bytes()
+    )
+    dispatcher = Dispatcher(database, context.catalog, context.settings)
+    expiry, renewal, reaper = offers.Expiry(database), presence.Renewal(database, context), presence.Reaper(database, context.settings)
+
+    async def viewers() -> None:
+        await snapshot.refresh_viewers(context)
+
+    background.add("tail", context.hub.tail.step, wakeups.subscribe("events"), tick_s=1)
+    background.add("dispatcher", dispatcher.step, wakeups.subscribe("dispatch"), tick_s=30)
+    background.add("offer-expiry", expiry.step, wakeups.subscribe("offers"), tick_s=30)
+    background.add("presence-renewal", renewal.step, asyncio.Event(), tick_s=context.settings.session_lease_s / 3)
+    background.add("presence-reaper", reaper.step, wakeups.subscribe("presence"), tick_s=15)
+    background.add("sender", sender.step, wakeups.subscribe("outbox"), tick_s=30)
+    background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
+    background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
+    background.add("viewers", viewers, wakeups.subscribe(CATALOG), tick_s=60)
+    return sender
+
+
+def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
+    """The ASGI application of one server process."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        context = await open_context(settings)
+        sender = add_loops(context)
+        app.state.context = context
+        await context.wakeups.start()
+        context.wakeups.on_ephemeral(context.hub.tell)
+        await context.catalog.current()
+        await context.hub.tail.start()
+        context.intake.start()
+        context.background.start()
+        mailbox = Mailbox(settings, context.catalog, context.intake)
+        if smtp is not None:
+            await mailbox.start(sock=smtp)
+        _logger.info("serving", url=settings.base_url, process=context.process, version=__version__)
+        try:
+            yield
+        finally:
+            await mailbox.stop()
+            await _stop(context, sender)
+            _logger.info("stopped", process=context.process)
+
+    app = FastAPI(
+        title="Roundtrip",
+        version=__version__,
+        description="Omnichannel customer-service backend in which every message comes back answered.",
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    _add_probes(app)
+    app.include_router(endpoints.router())
+    app.include_router(webhooks.router)
+    app.include_router(live.router)
+    app.include_router(widget.router)
+    pages.mount(app)
+    app.add_middleware(edge.Correlation)
+    return app
+
+
+async def drain(context: Context) -> None:
+    """Tell every socket to reconnect elsewhere, then close them; called when SIGTERM has come."""
+    context.draining = True
+    peers = context.hub.peers
+    context.hub.tell_everyone(frame(type="draining", reconnect_in_s=1))
+    await asyncio.gather(*(peer.close(CLOSE_RESTART, "restarting") for peer in peers), return_exceptions=True)
+
+
+async def _stop(context: Context, sender: Sender) -> None:
+    """Finish what is in hand: queued intake, steps of loops, sends in flight."""
+    await context.intake.stop()
+    await context.background.stop(within_s=DRAIN_S / 2)
+    await sender.drain(within_s=DRAIN_S / 2)
+    await context.hub.tail.stop()
+    await context.wakeups.stop()
+    await context.http.aclose()
+    await context.database.close()
+
+
+def _add_probes(app: FastAPI) -> None:
+    @app.get("/healthz", tags=["operations"])
+    async def healthz() -> dict[str, str]:
+        """The process is alive."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["operations"])
+    async def readyz(response: Response) -> dict[str, object]:
+        """Database, migrations and loops; 503 names what is not ready."""
+        context: Context = app.state.context
+        checks = await _checks(context)
+        ready = all(value == "ok" for value in checks.values())
+        response.status_code = 200 if ready else 503
+        return {"status": "ready" if ready else "not ready", "checks": checks}
+
+    @app.get("/metrics", tags=["operations"], response_class=Response)
+    async def metrics() -> Response:
+        """Prometheus text format, of this process."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _checks(context: Context) -> dict[str, str]:
+    checks = {"draining": "draining" if context.draining else "ok"}
+    try:
+        async with asyncio.timeout(3), context.database.engine.connect() as connection:
+            revision = await connection.run_sync(migrate.revision_of)
+        checks["database"] = "ok"
+        checks["migrations"] = "ok" if revision == migrate.head() else f"at {revision}, need {migrate.head()}"
+    except Exception as error:
+        checks["database"] = type(error).__name__
+    unhealthy = context.background.unhealthy
+    checks["loops"] = f"not healthy: {', '.join(unhealthy)}" if unhealthy else "ok"
+    return checks

@@ -1,0 +1,53 @@
+"""The customer and the names they go by on each channel."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, LargeBinary
+from sqlmodel import Field, SQLModel
+
+from app.models.base import Id, Json, Moment, Now, Word
+
+
+class Contact(SQLModel, table=True):
+    id: UUID = Id()
+    name: str | None = Word(default=None)
+    email: str | None = Word(default=None)
+    phone: str | None = Word(default=None)
+    language: str | None = Word(default=None)
+    tier: str = Word(default="standard")
+    attributes: dict[str, Any] = Json({})
+    version: int = 1
+    created_at: datetime = Now()
+    updated_at: datetime = Now()
+
+
+class ContactIdentity(SQLModel, table=True):
+    """`(channel, kind, value)` names one person: a Telegram user id, a mail address, a visitor."""
+
+    __tablename__ = "contact_identity"
+    __table_args__ = (Index("uq_contact_identity_channel_kind_value", "channel_id", "kind", "value", unique=True),)
+    id: UUID = Id()
+    contact_id: UUID = Field(index=True, sa_column_args=[ForeignKey("contact.id", ondelete="CASCADE")])
+    channel_id: UUID = Field(sa_column_args=[ForeignKey("channel.id", ondelete="CASCADE")])
+    kind: str = Word()
+    value: str = Word()
+    address: dict[str, Any] = Json({})
+    created_at: datetime = Now()
+
+
+class Visitor(SQLModel, table=True):
+    """One browser with our widget; its 256-bit token is stored as a digest."""
+
+    __table_args__ = (Index("uq_visitor_digest", "digest", unique=True),)
+    id: UUID = Id()
+    channel_id: UUID = Field(sa_column_args=[ForeignKey("channel.id", ondelete="CASCADE")])
+    digest: bytes = Field(sa_type=LargeBinary)
+    identity_kind: str = Word(default="visitor")
+    identity_value: str = Word()
+    name: str | None = Word(default=None)
+    email: str | None = Word(default=None)
+    last_seen_at: datetime = Now()
+    expires_at: datetime = Moment()
+    created_at: datetime = Now()

@@ -1,0 +1,31 @@
+"""Every genuine call from outside, raw, before anything is made of it."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, LargeBinary
+from sqlmodel import Field, SQLModel
+
+from app.models.base import Id, Json, Now, Word, one_of
+from app.models.words import JournalStatus
+
+
+class InboundJournal(SQLModel, table=True):
+    """`error` says, per item, what could not be understood; such rows can be replayed after a fix."""
+
+    __tablename__ = "inbound_journal"
+    __table_args__ = (
+        one_of("status", JournalStatus),
+        Index("ix_inbound_journal_status", "status", "id"),
+        Index("ix_inbound_journal_channel", "channel_id", "id"),
+    )
+    id: UUID = Id()
+    channel_id: UUID = Field(sa_column_args=[ForeignKey("channel.id", ondelete="CASCADE")])
+    transport: str = Word()
+    headers: dict[str, Any] = Json({})
+    body: bytes = Field(sa_type=LargeBinary)
+    status: str = Word()
+    error: str | None = Word(default=None)
+    correlation_id: str | None = Word(default=None)
+    received_at: datetime = Now()

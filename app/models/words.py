@@ -1,0 +1,145 @@
+"""The words of our language that the database stores; docs/glossary.md explains them."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    AGENT = "agent"
+    SUPERVISOR = "supervisor"
+    ADMIN = "admin"
+
+
+class Availability(StrEnum):
+    """What the agent intends; whether a socket is there is presence."""
+
+    ONLINE = "online"
+    BUSY = "busy"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+class Category(StrEnum):
+    ROUTINE = "routine"
+    URGENT = "urgent"
+    COMPLEX = "complex"
+
+
+class Matter(StrEnum):
+    ENQUIRY = "enquiry"
+    SERVICE_REQUEST = "service_request"
+    COMPLAINT = "complaint"
+    FEEDBACK = "feedback"
+
+
+class Severity(StrEnum):
+    MINOR = "minor"
+    MAJOR = "major"
+    CRITICAL = "critical"
+
+
+class ComplaintType(StrEnum):
+    SERVICE_QUALITY = "service_quality"
+    ATTITUDE = "attitude"
+    PROCESS = "process"
+    PRODUCT = "product"
+    OTHER = "other"
+
+
+class ConversationStatus(StrEnum):
+    OPEN = "open"
+    WAITING_ON_CUSTOMER = "waiting_on_customer"
+    ON_HOLD = "on_hold"
+    SNOOZED = "snoozed"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+class Direction(StrEnum):
+    """Which way a message goes; a note goes nowhere."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+    NOTE = "note"
+
+
+class MessageKind(StrEnum):
+    MESSAGE = "message"
+    REPLY = "reply"
+    NOTE = "note"
+    RECEIPT = "receipt"
+
+
+class AuthorType(StrEnum):
+    CONTACT = "contact"
+    AGENT = "agent"
+    SYSTEM = "system"
+
+
+class DeliveryStatus(StrEnum):
+    """Of an outbound message; it only moves forward (delivery/states.py has the ranks)."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class JournalStatus(StrEnum):
+    RECEIVED = "received"
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+    FAILED = "failed"
+    REPLAYED = "replayed"
+
+
+class EntryState(StrEnum):
+    WAITING = "waiting"
+    OFFERED = "offered"
+
+
+class OfferStatus(StrEnum):
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    RESCINDED = "rescinded"
+
+
+class ClockMetric(StrEnum):
+    FIRST_RESPONSE = "first_response"
+    RESOLUTION = "resolution"
+
+
+class ClockState(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    MET = "met"
+    CANCELLED = "cancelled"
+
+
+class CycleState(StrEnum):
+    """Of a resolution: waiting for the customer's word, or settled."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+
+
+class EventScope(StrEnum):
+    """Who may see an event live."""
+
+    CONVERSATION = "conversation"
+    AGENTS = "agents"
+    EVERYONE = "everyone"
+    AUDIT = "audit"
+
+
+class TokenKind(StrEnum):
+    ADMIN = "admin"
+    AGENT = "agent"
+    API = "api"

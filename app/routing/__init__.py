@@ -1,0 +1,1 @@
+"""Who should answer: classify, queue, choose, offer."""

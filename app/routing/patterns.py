@@ -1,0 +1,156 @@
+"""A rule's pattern: checked when it is set up, compiled with the literals that no match can do without.
+
+A pattern is a plain word or phrase, or a Python regular expression; both ignore case. A plain Latin word matches as a
+whole word, a Chinese one anywhere. `check_pattern` counts in how many ways a pattern can run over a text and refuses
+what could run away, so that no operator can stall intake with a rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from re import _constants as op  # type: ignore[attr-defined]  # the standard library's own parser: there is no other
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+from app.errors import Invalid
+
+TEXT_LIMIT = 4_000
+PATTERN_LIMIT = 500
+WAYS_LIMIT = 10_000
+
+_PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()]+")
+_CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPattern:
+    """`literals`: a match contains at least one of them, in lower case; empty when nothing can be said."""
+
+    regex: re.Pattern[str]
+    literals: frozenset[str]
+
+
+def check_pattern(pattern: str) -> None:
+    """Raises Invalid(field="patterns") when the pattern is no regular expression, too long, matches nothing or
+    everything, or could run for too long."""
+    if len(pattern) > PATTERN_LIMIT:
+        raise Invalid(f"a pattern has at most {PATTERN_LIMIT} characters", field="patterns")
+    if not pattern.strip():
+        raise Invalid("a pattern must not be empty", field="patterns")
+    if _PLAIN.fullmatch(pattern):
+        return
+    try:
+        re.compile(pattern)
+        tree = parser.parse(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise Invalid(f"{pattern!r} is not a regular expression: {error}", field="patterns") from None
+    if tree.getwidth()[0] == 0:
+        raise Invalid(f"{pattern!r} also matches nothing at all, so it would always fire", field="patterns")
+    if _ways(tree) > WAYS_LIMIT:
+        raise Invalid(
+            f"{pattern!r} could take too long: use one open repetition (* or +) at most, not inside another one, "
+            "and bounded gaps such as .{0,20}",
+            field="patterns",
+        )
+
+
+def compile_pattern(pattern: str) -> CompiledPattern:
+    """Raises Invalid as `check_pattern` does."""
+    check_pattern(pattern)
+    if _PLAIN.fullmatch(pattern):
+        source, literals = _plain(pattern), frozenset({" ".join(pattern.lower().split())})
+    else:
+        source, literals = pattern, _needed(parser.parse(pattern)) or frozenset()
+    # In ASCII mode a Chinese character is no word character, so that \b holds between Chinese and Latin letters.
+    flags = re.IGNORECASE | (re.ASCII if pattern.isascii() else re.NOFLAG)
+    return CompiledPattern(re.compile(source, flags), literals)
+
+
+def _plain(words: str) -> str:
+    parts = words.split()
+    head = "" if _CJK.match(parts[0][0]) else r"(?<![^\W_])"
+    tail = "" if _CJK.match(parts[-1][-1]) else r"(?![^\W_])"
+    return head + r"\s+".join(re.escape(part) for part in parts) + tail
+
+
+def _ways(items: Iterable[tuple[Any, Any]]) -> float:
+    """In how many ways a sequence can be laid over a text: an upper bound of the steps from one starting point."""
+    total = 1.0
+    for kind, value in items:
+        total *= _ways_of(kind, value)
+        if total > WAYS_LIMIT:
+            return float("inf")
+    return total
+
+
+def _ways_of(kind: Any, value: Any) -> float:
+    if kind is op.SUBPATTERN:
+        return _ways(value[3])
+    if kind is op.ATOMIC_GROUP:
+        return _ways(value)
+    if kind in (op.ASSERT, op.ASSERT_NOT):
+        return _ways(value[1])
+    if kind is op.BRANCH:
+        return _ways_of_branch(value[1])
+    if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
+        return _ways_of_repeat(*value)
+    return float("inf") if kind in (op.GROUPREF, op.GROUPREF_EXISTS) else 1.0
+
+
+def _ways_of_branch(branches: list[Any]) -> float:
+    """Branches that begin with different characters exclude each other."""
+    ways = [_ways(branch) for branch in branches]
+    heads = [branch[0] if len(branch) else None for branch in branches]
+    literal = all(head is not None and head[0] is op.LITERAL for head in heads)
+    exclusive = literal and len({chr(head[1]).lower() for head in heads if head}) == len(heads)
+    return max(ways) if exclusive else sum(ways)
+
+
+def _ways_of_repeat(low: int, high: Any, items: Any) -> float:
+    most = TEXT_LIMIT if high is op.MAXREPEAT else min(int(high), TEXT_LIMIT)
+    counts = most - min(int(low), most) + 1
+    inner = _ways(items)
+    if inner == 1:
+        return float(counts)
+    return counts * inner**most if most < 30 else float("inf")
+
+
+def _needed(items: Iterable[tuple[Any, Any]]) -> frozenset[str] | None:
+    """The best set of literals of which every match contains one, or None when a single letter is all there is."""
+    found: list[frozenset[str]] = []
+    run = ""
+    for kind, value in items:
+        if kind is op.LITERAL:
+            run += chr(value).lower()
+            continue
+        if kind is op.AT:
+            continue
+        found.append(frozenset({run}))
+        run = ""
+        if (inner := _needed_of(kind, value)) is not None:
+            found.append(inner)
+    found.append(frozenset({run}))
+    best = max(found, key=lambda literals: (min(map(_weight, literals)), -len(literals)))
+    return best if min(map(_weight, best)) >= 2 else None
+
+
+def _needed_of(kind: Any, value: Any) -> frozenset[str] | None:
+    if kind is op.SUBPATTERN:
+        return _needed(value[3])
+    if kind is op.ATOMIC_GROUP:
+        return _needed(value)
+    if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
+        return _needed(value[2]) if value[0] >= 1 else None
+    if kind is op.BRANCH:
+        each = [_needed(branch) for branch in value[1]]
+        return None if None in each else frozenset().union(*(literals for literals in each if literals))
+    if kind is op.IN and all(item[0] is op.LITERAL for item in value):
+        return frozenset(chr(item[1]).lower() for item in value)
+    return None
+
+
+def _weight(literal: str) -> int:
+    """How much a literal narrows down: a Chinese character as much as two letters."""
+    return sum(2 if _CJK.match(character) else 1 for character in literal)

@@ -1,0 +1,134 @@
+"""What an operator sets by environment or flag; validated once, at start, with an error that names the field."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """The settings are wrong; the message lists each field with what is wrong with it."""
+
+
+class Settings(BaseSettings):
+    """Every field is `ROUNDTRIP_<NAME>` in the environment; the database alone is `DATABASE_URL`."""
+
+    model_config = SettingsConfigDict(env_prefix="ROUNDTRIP_", extra="ignore")
+
+    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str | None = None
+    admin_token: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    workers: int = Field(default=1, ge=1, le=64)
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = Field(default=0, ge=0, le=65535)
+    log_level: str = "info"
+    log_format: str = "json"
+
+    pool_size: int = Field(default=10, ge=2, le=200)
+    ingest_batch: int = Field(default=64, ge=1, le=256)
+    ingest_backlog: int = Field(default=4096, ge=64)
+    body_limit: int = Field(default=3_000_000, ge=10_000, description="bytes of a webhook call")
+    mail_limit: int = Field(default=30_000_000, ge=100_000, description="bytes of a mail")
+    attachment_limit: int = Field(default=25_000_000, ge=1, description="bytes of one attachment")
+    text_limit: int = Field(default=100_000, ge=100, description="characters of a message that are kept")
+    heartbeat_s: float = Field(default=25, gt=0)
+    socket_buffer: int = Field(default=1_000_000, ge=10_000, description="bytes a slow socket may lag behind")
+    presence_grace_s: float = Field(default=60, ge=0)
+    session_lease_s: float = Field(default=30, gt=1)
+    offer_timeout_chat_s: float = Field(default=20, gt=0)
+    offer_timeout_s: float = Field(default=60, gt=0)
+    receipt_valid_days: int = Field(default=30, ge=1)
+    replay_limit: int = Field(default=50_000, ge=1, description="events replayed before resync_required")
+    outbox_lease_s: float = Field(default=60, gt=1)
+    send_timeout_s: float = Field(default=20, gt=0)
+    widget_rate_per_s: float = Field(default=5, gt=0, description="messages a visitor may send, sustained")
+    widget_burst: int = Field(default=30, ge=1)
+
+    @field_validator("database_url", "public_url", "admin_token", "secret_key", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if urlsplit(value).scheme.split("+")[0] not in ("postgres", "postgresql"):
+            raise ValueError("must be a postgresql:// URL")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("must be an http:// or https:// URL")
+        return value.rstrip("/")
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.lower() not in ("debug", "info", "warning", "error"):
+            raise ValueError("must be debug, info, warning or error")
+        return value.lower()
+
+    @field_validator("log_format")
+    @classmethod
+    def _format(cls, value: str) -> str:
+        if value not in ("json", "console"):
+            raise ValueError("must be json or console")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value
+
+    @cached_property
+    def base_url(self) -> str:
+        """How the world reaches us, without a trailing slash."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def attachments_dir(self) -> Path:
+        return self.data_dir / "attachments"
+
+
+def load(**overrides: object) -> Settings:
+    """Read the environment; flags in `overrides` win where they are not None. Raises SettingsError."""
+    given = {("DATABASE_URL" if key == "database_url" else key): value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"  {_name_of(item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise SettingsError("the settings are wrong:\n" + "\n".join(lines)) from None
+
+
+def _name_of(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "?"
+    return name if name == "DATABASE_URL" else f"ROUNDTRIP_{name.upper()}"
+
+
+def export(settings: Settings) -> dict[str, str]:
+    """The environment that gives a worker process the same settings."""
+    environment = dict(os.environ)
+    for name, value in settings.model_dump().items():
+        key = "DATABASE_URL" if name == "database_url" else f"ROUNDTRIP_{name.upper()}"
+        if value is None:
+            environment.pop(key, None)
+        else:
+            environment[key] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return environment

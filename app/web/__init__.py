@@ -1,0 +1,1 @@
+"""The pages a customer opens without an account, the chat widget, and the agents' console."""

@@ -16,7 +16,6 @@ from fastapi.routing import APIRoute
 from prometheus_client import Counter, Histogram
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import log, violations
@@ -35,7 +34,6 @@ SECONDS = Histogram(
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _GIVEN_KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
-_CLIENT_LEFT = 499
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -80,8 +78,6 @@ class Correlation:
 
         try:
             await self._app(scope, receive, answer)
-        except ClientDisconnect:
-            status = status or _CLIENT_LEFT
         except Exception:
             if not complete:
                 raise

@@ -11,6 +11,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app import log, violations
 from app.errors import BadRequest, Invalid, Problem
@@ -28,6 +29,7 @@ _CODES = {
     429: "rate-limited",
     503: "unavailable",
 }
+_CLIENT_LEFT = 499
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
 _logger = log.get("problems")
 
@@ -39,6 +41,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     for kind in violations.DATABASE_ERRORS:
         app.add_exception_handler(kind, _on_database)
+    app.add_exception_handler(ClientDisconnect, _on_left)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -128,3 +131,8 @@ async def _on_database(request: Request, error: Exception) -> Response:
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:
     return unexpected(request, error)
+
+
+async def _on_left(request: Request, error: Exception) -> Response:
+    """Nobody reads this answer; the metrics count it."""
+    return Response(status_code=_CLIENT_LEFT)

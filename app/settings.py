@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     socket_buffer: int = Field(default=1_000_000, ge=10_000, description="bytes a slow socket may lag behind")
     presence_grace_s: float = Field(default=60, ge=0)
     session_lease_s: float = Field(default=30, gt=1)
+    requeue_on_agent_loss: Literal["live", "all", "none"] = Field(
+        default="live", description="which conversations of an agent who is gone go back to the queue"
+    )
     offer_timeout_chat_s: float = Field(default=20, gt=0)
     offer_timeout_s: float = Field(default=60, gt=0)
     receipt_valid_days: int = Field(default=30, ge=1)

@@ -8,7 +8,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import AlreadyExists, Conflict, Invalid, Problem, Unavailable
 
-DATABASE_ERRORS = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)
+DATABASE_ERRORS = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_NOT_THE_DATABASE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
 _UNIQUE = {
     "uq_agent_email": ("email", "an agent with this email exists already"),
@@ -55,8 +56,10 @@ def _postgres_error(error: BaseException) -> asyncpg.PostgresError | None:
 
 
 def _is_lost(error: BaseException) -> bool:
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    return lost or isinstance(error, PoolTimeout | asyncpg.InterfaceError | ConnectionError)
+    """No connection was to be had, or it broke. (A connect that tried several addresses raises a bare OSError.)"""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated
+    return not isinstance(error, _NOT_THE_DATABASE)
 
 
 def _taken(cause: asyncpg.PostgresError) -> Problem:

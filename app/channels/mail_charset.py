@@ -47,7 +47,21 @@ _ALIASES = {
     "cp-850": "cp850",
 }
 # No claim at all: senders that do not know, or that put 8-bit text under the label of ASCII.
-_NO_CLAIM = frozenset({"", "us-ascii", "ascii", "ansi_x3.4-1968", "x-unknown", "unknown", "unknown-8bit", "binary", "8bit", "default", "none"})
+_NO_CLAIM = frozenset(
+    {
+        "",
+        "us-ascii",
+        "ascii",
+        "ansi_x3.4-1968",
+        "x-unknown",
+        "unknown",
+        "unknown-8bit",
+        "binary",
+        "8bit",
+        "default",
+        "none",
+    }
+)
 # Codecs of Python that are no charsets of a mail, and one that takes quadratic time.
 _REFUSED = frozenset({"punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"})
 _ISO_2022 = re.compile(rb"\x1b\$(?:\([CD]|[@B]|\)C)")

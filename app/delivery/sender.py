@@ -91,22 +91,27 @@ class Sender:
                 else:
                     delay = await claims.next_due_s(session, limits=self._limits, in_flight=self._in_flight)
             for item in taken.lost:
-                self._tell(item, "unknown", claims.LOST, 0)
+                self._tell(item, "unknown", claims.LOST, attempt=item.outgoing.attempt - 1)
             for item in taken.claimed:
                 self._launch(item)
             return max(delay, _BUSY_S) if taken.busy and delay is not None else delay
+
+    async def idle(self) -> None:
+        """Wait until everything that is in flight now is settled."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def drain(self, within_s: float) -> None:
         """Take nothing new and wait for what is in flight. What is cut off is found by its lease: sent again where that
         is harmless, `unknown` where it is not."""
         self._draining = True
         async with self._taking:
-            pass
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=within_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            late = set(self._tasks)
+        if late:
+            _, late = await asyncio.wait(late, timeout=within_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         await self._settler.finish()
 
     def _launch(self, item: Claimed) -> None:
@@ -132,7 +137,7 @@ class Sender:
         seconds = time.perf_counter() - started
         outcome = decide(item, result, elapsed_s=item.age_s + seconds, schedule=self._schedule, rng=self._rng)
         SECONDS.labels(item.channel_type).observe(seconds)
-        self._tell(item, outcome.word, outcome.detail, seconds)
+        self._tell(item, outcome.word, outcome.detail, attempt=outcome.attempt, seconds=seconds)
         await self._write(outcome)
 
     async def _write(self, outcome: Outcome) -> None:
@@ -146,6 +151,8 @@ class Sender:
         twice is harmless."""
         if item.account is None:
             return SendError(SendFailure.RETRY, "the channel is switched off or cannot be read")
+        if item.files and not item.account.adapter.capabilities.files:
+            return SendError(SendFailure.PERMANENT, "it carries no files")
         unclear = SendFailure.RETRY if item.idempotent else SendFailure.UNKNOWN
         try:
             outgoing = replace(item.outgoing, files=[await self._read(file) for file in item.files])
@@ -171,7 +178,7 @@ class Sender:
             raise SendError(SendFailure.RETRY, f"the file {file['name']!r} cannot be read: {error!r}") from error
         return OutboundFile(file["name"], file["media_type"], data)
 
-    def _tell(self, item: Claimed, word: str, detail: str | None, seconds: float) -> None:
+    def _tell(self, item: Claimed, word: str, detail: str | None, *, attempt: int, seconds: float = 0) -> None:
         DELIVERIES.labels(item.channel_type, word).inc()
         speak = _logger.info if word == "sent" else _logger.error if word in _LOUD else _logger.warning
         speak(
@@ -180,7 +187,7 @@ class Sender:
             conversation_id=item.outgoing.conversation_id,
             channel_id=item.channel_id,
             channel_type=item.channel_type,
-            attempt=item.outgoing.attempt,
+            attempt=attempt,
             outcome=word,
             detail=detail,
             ms=round(seconds * 1000, 1),

@@ -20,6 +20,13 @@ _APPEND = text(
     ":to_customer, :actor_type, :actor, :correlation, CAST(:payload AS jsonb))"
 )
 
+_APPEND_EACH = text(
+    "SELECT count(append_event_v1(e.conversation, :type, 'agents', '{}', ARRAY[e.agent], false, :actor_type, "
+    "CAST(:actor AS uuid), e.correlation, CAST(e.payload AS jsonb))) "
+    "FROM unnest(CAST(:conversations AS uuid[]), CAST(:agents AS uuid[]), CAST(:correlations AS text[]), "
+    "CAST(:payloads AS text[])) AS e(conversation, agent, correlation, payload)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -67,6 +74,29 @@ async def append_for_agents(
     """An event that only these agents see: an offer."""
     await session.flush()
     await _append(session, conversation, type, payload, EventScope.AGENTS, (), agents, actor, False)
+
+
+async def append_for_each(
+    session: AsyncSession,
+    type: str,
+    items: Sequence[tuple[Conversation, UUID, Mapping[str, Any]]],
+    *,
+    actor: Actor = SYSTEM,
+) -> None:
+    """`append_for_agents` for many conversations, held by the caller, in one statement: (conversation, agent, payload)."""
+    await session.flush()
+    await session.execute(
+        _APPEND_EACH,
+        {
+            "type": type,
+            "conversations": [conversation.id for conversation, _, _ in items],
+            "agents": [agent for _, agent, _ in items],
+            "correlations": [log.correlation.get() or conversation.correlation_id for conversation, _, _ in items],
+            "payloads": [orjson.dumps(payload, default=str).decode() for _, _, payload in items],
+            "actor_type": actor.type,
+            "actor": actor.id,
+        },
+    )
 
 
 async def audit(session: AsyncSession, type: str, payload: Mapping[str, Any], *, actor: Actor) -> None:

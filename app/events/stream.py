@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ import orjson
 from app.models.words import EventScope, Role
 from app.sockets import Frame
 
+_CURSOR = re.compile(r"[0-9a-f]{28}")
 _SEES_ALL = frozenset({Role.SUPERVISOR, Role.ADMIN})
 
 
@@ -29,7 +31,7 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, cursor: str) -> Position:
         """Raises ValueError for anything that `cursor` did not make."""
-        if len(cursor) != 28 or cursor != cursor.lower():
+        if not _CURSOR.fullmatch(cursor):
             raise ValueError("not a cursor")
         return cls(int(cursor[:14], 16), int(cursor[14:], 16))
 

@@ -24,15 +24,15 @@ _ENGLISH = {
     "subject_none": "Is it solved? Please confirm the result",
 }
 _CHINESE = {
-    "hello": "{name},您好:",
-    "hello_nobody": "您好:",
-    "opening": "您反映的事项我们已处理完毕,记录如下。",
+    "hello": "{name}，您好：",
+    "hello_nobody": "您好：",
+    "opening": "您反映的事项我们已处理完毕，记录如下。",
     "problem": "我们理解的问题",
     "resolution": "我们的处理",
     "commitment": "我们的承诺",
-    "answer": "请打开以下链接确认处理结果,或告诉我们问题尚未解决,并为我们的服务评分:",
-    "subject": "问题解决了吗?{subject}",
-    "subject_none": "问题解决了吗?请确认处理结果",
+    "answer": "请打开以下链接确认处理结果，或告诉我们问题尚未解决，并为我们的服务评分：",
+    "subject": "问题解决了吗？{subject}",
+    "subject_none": "问题解决了吗？请确认处理结果",
 }
 _WORDS: Mapping[Language, Mapping[str, str]] = {"en": _ENGLISH, "zh": _CHINESE}
 

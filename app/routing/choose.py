@@ -10,15 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
-from app.clock import rfc3339
 from app.models.words import Availability, Role
 
 PATIENCE_S = 30.0
-SHOWN_CANDIDATES = 20
-SHOWN_LEFT_OUT = 50
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -146,7 +142,7 @@ class Plan:
     """
 
     def __init__(self, agents: Iterable[AgentView], *, patience_s: float = PATIENCE_S) -> None:
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._turn = 0
         self._seats: dict[UUID, _Seat] = {}
         self._of_queue: dict[UUID, list[_Seat]] = {}
@@ -170,6 +166,10 @@ class Plan:
     def usable(self) -> list[tuple[AgentView, int]]:
         """Agents with room left by the choices so far, and how much."""
         return [(seat.agent, seat.free) for seat in self._seats.values() if seat.free > 0 and not seat.kept]
+
+    def agent_ids(self) -> list[UUID]:
+        """Those who take offers in general."""
+        return list(self._seats)
 
     def decide(self, entry: Waiting, *, look_at_all: bool = False) -> Decision:
         """The choice, taken into account by the next one. `look_at_all` also names those outside the queue."""
@@ -212,11 +212,9 @@ class Plan:
         return {seat.agent.id: seat for seat in (*self._seniors, *members)}.values()
 
     def _keep(self, entry: Waiting, short: Sequence[_Seat]) -> UUID | None:
-        if entry.waited_s < self._patience_s or not short:
+        if entry.waited_s < self.patience_s or not short:
             return None
-        closest = min(
-            short, key=lambda seat: (need(entry.weight, seat.agent.capacity) - seat.free, _rank(entry, seat))
-        )
+        closest = min(short, key=lambda seat: (need(entry.weight, seat.agent.capacity) - seat.free, _rank(entry, seat)))
         closest.kept = True
         return closest.agent.id
 
@@ -273,40 +271,3 @@ def _base(language: str) -> str:
 def _speaks(language: str | None, bases: frozenset[str]) -> bool:
     """An agent who names no language takes any; a preference, never a bar."""
     return language is None or not bases or _base(language) in bases
-
-
-def explanation(entry: Waiting, decision: Decision, left_out: Mapping[UUID, LeftOut]) -> dict[str, Any]:
-    """What is kept of a choice: `GET .../routing` shows it. Long lists are cut; the counts are of all."""
-    everyone = {**left_out, **decision.left_out}
-    counts: dict[str, int] = {}
-    for reason in everyone.values():
-        counts[reason.value] = counts.get(reason.value, 0) + 1
-    return {
-        "weight": decision.weight,
-        "escalated": entry.escalated,
-        "target_agent_id": _text(entry.target_agent_id),
-        "skills": sorted(entry.skills),
-        "language": entry.language,
-        "waited_s": round(entry.waited_s, 3),
-        "kept_agent_id": _text(decision.kept_agent_id),
-        "eligible": len(decision.candidates),
-        "candidates": [
-            {
-                "agent_id": str(candidate.agent_id),
-                "supervisor": candidate.supervisor,
-                "speaks": candidate.speaks,
-                "utilisation": round(candidate.utilisation, 4),
-                "idle_since": rfc3339(candidate.idle_since) if candidate.idle_since else None,
-            }
-            for candidate in decision.candidates[:SHOWN_CANDIDATES]
-        ],
-        "left_out": counts,
-        "exclusions": [
-            {"agent_id": str(agent_id), "reason": reason.value}
-            for agent_id, reason in list(everyone.items())[:SHOWN_LEFT_OUT]
-        ],
-    }
-
-
-def _text(value: UUID | None) -> str | None:
-    return str(value) if value else None

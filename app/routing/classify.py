@@ -56,7 +56,7 @@ _DENIED = re.compile(
     r"were|are|got|get|in|of|one|even|need|need to|it|have|had|see|seen|seeing|smell|sign|signs|it's|making|to|him|her|me)"
     r"[ -]){0,4}$"
     r"|\b(?:in case of|in the event of) (?:an? )?$"
-    r"|(?:(?<![得能是要会會急])不|没有?|沒有?|无|無|未|非|别|勿|避免|防止|以防|毫无)"
+    r"|(?:(?<![得能是要急])不|没有?|沒有?|无|無|未|非|别|勿|避免|防止|以防|毫无)"
     r"(?:是|算|太|很|那么|那麼|那|这么|特别|怎么|怎麼|用|必|需要|要|会|會|能|有|人|任何|什么|出现|出現|发现|發現|发生|發生|闻到|看到|造成|"
     r"人员|着|再|想|打算|准备|到){0,3}$",
     re.IGNORECASE,

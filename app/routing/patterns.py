@@ -7,6 +7,7 @@ what could run away, so that no operator can stall intake with a rule.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -100,12 +101,17 @@ def _ways_of(kind: Any, value: Any) -> float:
 
 
 def _ways_of_branch(branches: list[Any]) -> float:
-    """Branches that begin with different characters exclude each other."""
-    ways = [_ways(branch) for branch in branches]
-    heads = [branch[0] if len(branch) else None for branch in branches]
-    literal = all(head is not None and head[0] is op.LITERAL for head in heads)
-    exclusive = literal and len({chr(head[1]).lower() for head in heads if head}) == len(heads)
-    return max(ways) if exclusive else sum(ways)
+    """Of branches that begin differently only one can match at a place: those that can together are added up."""
+    ways = [(_head(branch), _ways(branch)) for branch in branches]
+    return max(
+        sum(other for start, other in ways if start.startswith(head) or head.startswith(start)) for head, _ in ways
+    )
+
+
+def _head(items: Iterable[tuple[Any, Any]]) -> str:
+    """The letters that a sequence must begin with."""
+    letters = itertools.takewhile(lambda item: item[0] is op.LITERAL, items)
+    return "".join(chr(value).lower() for _, value in letters)
 
 
 def _ways_of_repeat(low: int, high: Any, items: Any) -> float:

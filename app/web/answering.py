@@ -51,6 +51,11 @@ class Context(Protocol):
     def settings(self) -> Settings: ...
 
 
+def context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
     """A file of ours, kept in memory; `digest` changes with its content."""

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
 from app.web import progress_page, receipt_page
-from app.web.answering import SCRIPT_POLICY, Context, PageRoute, asset_response, page
+from app.web.answering import SCRIPT_POLICY, PageRoute, asset_response, context_of, page
 
 _READ = ["GET", "HEAD"]
 
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-def router(context: Context) -> APIRouter:
+
+def mount(app: FastAPI) -> None:
+    """The pages take what they need from `app.state.context`."""
+    app.include_router(router)
+
+
+@router.api_route("/f/{token}", methods=_READ)
+async def show_receipt(request: Request, token: str) -> Response:
     """Nothing behind a link changes by GET or HEAD: mail scanners and previews follow links."""
-    pages = APIRouter(route_class=PageRoute, include_in_schema=False)
+    return await receipt_page.show(context_of(request), request, token)
 
-    @pages.api_route("/f/{token}", methods=_READ)
-    async def show_receipt(request: Request, token: str) -> Response:
-        return await receipt_page.show(context, request, token)
 
-    @pages.post("/f/{token}")
-    async def answer_receipt(request: Request, token: str) -> Response:
-        return await receipt_page.answer(context, request, token)
+@router.post("/f/{token}")
+async def answer_receipt(request: Request, token: str) -> Response:
+    return await receipt_page.answer(context_of(request), request, token)
 
-    @pages.api_route("/c/{token}", methods=_READ)
-    async def show_progress(request: Request, token: str) -> Response:
-        return await progress_page.show(context, request, token)
 
-    @pages.api_route("/widget/demo", methods=_READ)
-    async def widget_demo(request: Request) -> Response:
-        channel = request.query_params.get("channel_id", "")
-        return page("widget_demo.html", policy=SCRIPT_POLICY, channel_id=channel)
+@router.api_route("/c/{token}", methods=_READ)
+async def show_progress(request: Request, token: str) -> Response:
+    return await progress_page.show(context_of(request), request, token)
 
-    @pages.api_route("/console", methods=_READ)
-    async def console(request: Request) -> Response:
-        return page("console.html", policy=SCRIPT_POLICY)
 
-    @pages.api_route("/static/{name}", methods=_READ)
-    async def static(request: Request, name: str) -> Response:
-        return asset_response(request, name)
+@router.api_route("/widget/demo", methods=_READ)
+async def widget_demo(request: Request) -> Response:
+    """A page with the widget in it, as a customer's site would have it: `?channel_id=...`."""
+    channel = request.query_params.get("channel_id", "")
+    return page("widget_demo.html", policy=SCRIPT_POLICY, channel_id=channel)
 
-    return pages
+
+@router.api_route("/console", methods=_READ)
+async def console(request: Request) -> Response:
+    return page("console.html", policy=SCRIPT_POLICY)
+
+
+@router.api_route("/static/{name}", methods=_READ)
+async def static(request: Request, name: str) -> Response:
+    return asset_response(request, name)

@@ -96,12 +96,11 @@ async def _look(session: AsyncSession, token: str, cycle_id: UUID) -> Seen:
 async def _refuse(
     context: Context, request: Request, token: str, cycle_id: UUID, given: Mapping[str, Any], error: ValidationError
 ) -> Response:
-    errors = {str(item["loc"][0]): item for item in error.errors(include_url=False, include_input=False)}
+    errors = {str(item["loc"][0]): item["msg"].removeprefix("Value error, ") for item in error.errors()}
     if wants_json(request):
-        field, first = next(iter(errors.items()))
-        raise Invalid(
-            f"{field}: {first['msg']}", field=field, errors={name: item["msg"] for name, item in errors.items()}
-        )
+        field, detail = next(iter(errors.items()))
+        listed = [{"field": name, "detail": message} for name, message in errors.items()]
+        raise Invalid(f"{field}: {detail}", field=field, errors=listed)
     async with reading(context.database) as session:
         seen = await _look(session, token, cycle_id)
     wordings = {name: _wording(name, given) for name in errors}

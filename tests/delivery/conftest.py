@@ -1,5 +1,8 @@
 """A house to send from."""
 
+from collections.abc import AsyncIterator
+
+import httpx
 import pytest
 
 from app.db import Database
@@ -9,5 +12,6 @@ from tests.delivery.house import House
 
 
 @pytest.fixture
-def house(database: Database, settings: Settings, vault: Vault) -> House:
-    return House(database, settings, vault)
+async def house(database: Database, settings: Settings, vault: Vault) -> AsyncIterator[House]:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        yield House(database, settings, vault, http)

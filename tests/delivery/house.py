@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import httpx
@@ -21,6 +21,7 @@ from app.channels.base import Adapter, Call, Capabilities, Outgoing, Parsed, Sen
 from app.db import Database
 from app.delivery import outbox
 from app.delivery.backoff import Schedule
+from app.delivery.claims import Limits
 from app.delivery.sender import Sender
 from app.ids import new_id
 from app.models import Channel, Contact, ContactIdentity, Conversation, DeliveryAttempt, Event, Message, Outbox
@@ -28,6 +29,7 @@ from app.models.words import AuthorType, DeliveryStatus, Direction, MessageKind
 from app.settings import Settings
 from app.vault import Vault
 
+ONCE = Capabilities(text_limit=1000, idempotent_send=False, files=True)
 AT_ONCE = Schedule(steps_s=(0.01, 0.02, 0.04), total_s=3600)
 
 
@@ -44,7 +46,7 @@ class FakeAdapter:
 
     type: ClassVar[str] = "fake"
     config_model: ClassVar[Any] = FakeConfig
-    capabilities: Any = Capabilities(text_limit=1000, idempotent_send=False)
+    capabilities: Any = ONCE
     answer: Answer | None = None
     calls: list[Outgoing] = field(default_factory=list)
 
@@ -62,7 +64,7 @@ class FakeAdapter:
 
 
 def idempotent(answer: Answer | None = None) -> FakeAdapter:
-    return FakeAdapter(Capabilities(text_limit=1000, idempotent_send=True), answer)
+    return FakeAdapter(replace(ONCE, idempotent_send=True), answer)
 
 
 def fails(failure: SendFailure, *, times: int = 1_000_000, detail: str = "HTTP 503") -> Answer:
@@ -93,13 +95,17 @@ class House:
     database: Database
     settings: Settings
     vault: Vault
+    http: httpx.AsyncClient
     accounts: dict[UUID, ChannelAccount] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def channel(self, adapter: FakeAdapter | Adapter, config: BaseModel | None = None) -> UUID:
         channel = Channel(type=adapter.type, name="a channel", secrets="")
         async with self.database.begin() as session:
             session.add(channel)
-        account = ChannelAccount(channel.id, adapter.type, channel.name, None, adapter, config or FakeConfig())
+        account = ChannelAccount(
+            channel.id, adapter.type, channel.name, None, cast(Adapter, adapter), config or FakeConfig()
+        )
         self.accounts[channel.id] = account
         return channel.id
 
@@ -132,40 +138,47 @@ class House:
                 await outbox.enqueue(session, message)
         return messages
 
-    def sender(self, poke: Callable[[], None], *, database: Database | None = None, **options: Any) -> Sender:
-        options.setdefault("schedule", AT_ONCE)
-        store_read = options.pop("store_read", None)
+    def sender(
+        self,
+        *,
+        poke: Callable[[], None] = lambda: None,
+        database: Database | None = None,
+        settings: Settings | None = None,
+        store_read: Callable[[str], bytes] | None = None,
+        schedule: Schedule = AT_ONCE,
+        limits: Limits = Limits(),
+    ) -> Sender:
         return Sender(
             database or self.database,
             FixedCatalog(self.accounts),
             self.vault,
-            options.pop("settings", self.settings),
-            options.pop("http", None) or httpx.AsyncClient(),
+            settings or self.settings,
+            self.http,
             store_read,
             poke=poke,
-            **options,
+            schedule=schedule,
+            limits=limits,
         )
 
     @asynccontextmanager
     async def sending(self, **options: Any) -> AsyncIterator[Running]:
         """A sender in its loop, as `app.main` runs it."""
-        wake, changed = asyncio.Event(), asyncio.Event()
+        wake = asyncio.Event()
 
         def poke() -> None:
             wake.set()
-            changed.set()
+            self.changed.set()
 
-        sender = self.sender(poke, **options)
+        sender = self.sender(poke=poke, **options)
         loop, stopping = Loop("sender", sender.step, wake, tick_s=0.25), asyncio.Event()
         task = asyncio.create_task(loop.run(stopping))
         try:
-            yield Running(self, sender, changed, poke)
+            yield Running(self, sender)
         finally:
             stopping.set()
             wake.set()
             await task
             await sender.drain(5)
-            await sender._http.aclose()
         assert loop.failures == 0
 
     async def message(self, message_id: UUID) -> Message:
@@ -202,37 +215,44 @@ class House:
 
     async def expire_leases(self) -> None:
         async with self.database.begin() as session:
-            await session.execute(text("UPDATE outbox SET lease_until = now() - interval '1 second'"))
+            await session.execute(
+                text("UPDATE outbox SET lease_until = now() - interval '1 s' WHERE lease_until > now()")
+            )
 
 
 @dataclass
 class Running:
     house: House
     sender: Sender
-    changed: asyncio.Event
-    poke: Callable[[], None]
 
-    async def until_empty(self, within_s: float = 20) -> None:
-        """The outbox has nothing left."""
+    async def until(self, condition: Callable[[], Awaitable[bool]], within_s: float = 30) -> None:
+        """Looks again after each send."""
         async with asyncio.timeout(within_s):
             while True:
-                self.changed.clear()
-                if not await self.house.outbox():
+                self.house.changed.clear()
+                if await condition():
                     return
-                await self.changed.wait()
+                await self.house.changed.wait()
 
-    async def until(self, condition: Callable[[], bool], within_s: float = 10) -> None:
-        async with asyncio.timeout(within_s):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
+    async def until_empty(self) -> None:
+        """The outbox has nothing left."""
+
+        async def empty() -> bool:
+            return not await self.house.outbox()
+
+        await self.until(empty)
+
+    async def until_called(self, adapter: FakeAdapter, times: int) -> None:
+        async def called() -> bool:
+            return len(adapter.calls) >= times
+
+        await self.until(called)
 
 
 async def step_and_settle(sender: Sender) -> float | None:
     """One step, and what it started brought to its end."""
     delay = await sender.step()
-    if sender._tasks:
-        await asyncio.wait(set(sender._tasks))
+    await sender.idle()
     return delay
 
 

@@ -12,7 +12,8 @@ SHIPPED = Schedule()
 
 def waits(schedule: Schedule, *, took_s: float, rng: Random) -> list[float]:
     """Every wait of a message whose attempts all fail after `took_s`."""
-    elapsed_s, found = took_s, []
+    elapsed_s = took_s
+    found: list[float] = []
     while (wait := wait_s(schedule, len(found) + 1, elapsed_s=elapsed_s, rng=rng)) is not None:
         found.append(wait)
         elapsed_s += wait + took_s

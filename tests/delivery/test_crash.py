@@ -13,20 +13,13 @@ from app.delivery.claims import LOST
 from tests.delivery.house import FakeAdapter, House, fails, idempotent, step_and_settle
 
 
-def nothing() -> None:
-    pass
-
-
-async def die_in_flight(house: House) -> None:
+async def die_in_flight(house: House, adapter: FakeAdapter) -> None:
     """Lease what is due and send it, but never learn what became of it."""
-    sender = house.sender(nothing)
+    sender = house.sender()
     await sender.step()
-    for _ in range(3):
+    while not adapter.calls:
         await asyncio.sleep(0)
-    for task in set(sender._tasks):
-        task.cancel()
-    await asyncio.gather(*sender._tasks, return_exceptions=True)
-    await sender._http.aclose()
+    await sender.drain(0)
 
 
 async def hang(outgoing: Outgoing) -> Sent:
@@ -39,14 +32,13 @@ async def test_crash_in_flight(house: House, harmless: bool) -> None:
     adapter = idempotent(hang) if harmless else FakeAdapter(answer=hang)
     conversation = await house.conversation(await house.channel(adapter))
     message, follower = await house.write(conversation, 2)
-    await die_in_flight(house)
+    await die_in_flight(house, adapter)
     assert [call.seq for call in adapter.calls] == [1]
     assert (await house.message(message.id)).status == "sending"
 
     adapter.answer = None
-    await step_and_settle(early := house.sender(nothing))
+    await step_and_settle(house.sender())
     assert len(adapter.calls) == 1, "the lease still holds"
-    await early._http.aclose()
 
     await house.expire_leases()
     async with house.sending() as running:
@@ -66,13 +58,12 @@ async def test_crash_in_flight(house: House, harmless: bool) -> None:
 async def test_a_retry_that_waits_is_no_crash(house: House) -> None:
     adapter = FakeAdapter(answer=fails(SendFailure.RETRY, times=1))
     [message] = await house.write(await house.conversation(await house.channel(adapter)))
-    await step_and_settle(first := house.sender(nothing))
+    await step_and_settle(house.sender())
     [row] = await house.outbox()
     assert (row.lease_until, row.attempts) == (None, 1)
     async with house.sending() as running:
         await running.until_empty()
     assert (await house.message(message.id)).status == "sent"
-    await first._http.aclose()
 
 
 async def test_an_overtaken_success_is_believed_and_an_overtaken_failure_is_not(house: House) -> None:
@@ -89,10 +80,10 @@ async def test_an_overtaken_success_is_believed_and_an_overtaken_failure_is_not(
     channel_id = await house.channel(adapter)
     [good] = await house.write(await house.conversation(channel_id))
     [bad] = await house.write(await house.conversation(channel_id), text="bad")
-    slow = house.sender(nothing)
+    slow = house.sender()
     await slow.step()
     await house.expire_leases()
-    await step_and_settle(other := house.sender(nothing))
+    await step_and_settle(house.sender())
     assert set((await house.statuses()).values()) == {"unknown"}
     go.set()
     await slow.drain(5)
@@ -100,8 +91,6 @@ async def test_an_overtaken_success_is_believed_and_an_overtaken_failure_is_not(
     assert (stored.status, stored.provider_message_id, stored.error) == ("sent", "late", None)
     assert (await house.message(bad.id)).status == "unknown"
     assert [item.outcome for item in await house.attempts(bad.id)] == ["permanent"]
-    for sender in (slow, other):
-        await sender._http.aclose()
 
 
 async def test_two_senders_send_each_message_once(house: House) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import event, text
@@ -15,11 +16,7 @@ from app.delivery import outbox
 from app.delivery.backoff import Schedule
 from app.delivery.claims import Limits
 from app.errors import NotFound
-from tests.delivery.house import FakeAdapter, House, fails, idempotent, lock, message_of, step_and_settle
-
-
-def nothing() -> None:
-    pass
+from tests.delivery.house import ONCE, FakeAdapter, House, fails, idempotent, lock, message_of, step_and_settle
 
 
 async def test_sent_with_all_that_the_channel_needs(house: House) -> None:
@@ -104,7 +101,7 @@ async def test_waits_as_long_as_the_provider_asks(house: House) -> None:
 
     conversation = await house.conversation(await house.channel(FakeAdapter(answer=answer)))
     await house.write(conversation, 2)
-    sender = house.sender(nothing)
+    sender = house.sender()
     await step_and_settle(sender)
     delay = await sender.step()
     assert delay is not None
@@ -116,7 +113,6 @@ async def test_waits_as_long_as_the_provider_asks(house: House) -> None:
             await session.execute(text("SELECT count(*) FROM outbox WHERE due_at < now() + interval '900 s'"))
         ).scalar()
     assert due == 0
-    await sender._http.aclose()
 
 
 async def test_order_is_kept_under_retries(house: House) -> None:
@@ -155,7 +151,7 @@ async def test_a_slow_account_does_not_delay_the_others(house: House) -> None:
     for _ in range(60):
         await house.write(await house.conversation(quick_id))
     async with house.sending(limits=Limits(batch=50, total=64, per_channel=8)) as running:
-        await running.until(lambda: len(quick.calls) == 60)
+        await running.until_called(quick, 60)
         assert len(slow.calls) == 8
         stuck.set()
         await running.until_empty()
@@ -251,19 +247,27 @@ async def test_a_missing_file_is_said_to_be_missing(house: House) -> None:
     assert adapter.calls == []
 
 
+async def test_a_file_is_never_left_out_silently(house: House) -> None:
+    adapter = FakeAdapter(replace(ONCE, files=False))
+    file = {"id": "1", "name": "a.txt", "media_type": "text/plain", "size": 3, "sha256": "ab"}
+    [message] = await house.write(await house.conversation(await house.channel(adapter)), attachments=[file])
+    async with house.sending() as running:
+        await running.until_empty()
+    assert (await house.message(message.id)).error == "the channel refused the message: it carries no files"
+
+
 async def test_waits_while_the_channel_is_switched_off(house: House) -> None:
     adapter = FakeAdapter()
     channel_id = await house.channel(adapter)
     [message] = await house.write(await house.conversation(channel_id))
     account = house.accounts.pop(channel_id)
-    await step_and_settle(off := house.sender(nothing))
+    await step_and_settle(house.sender())
     stored = await house.message(message.id)
     assert (stored.status, stored.error) == ("sending", "not sent yet: the channel is switched off or cannot be read")
     house.accounts[channel_id] = account
     async with house.sending() as running:
         await running.until_empty()
     assert (await house.message(message.id)).status == "sent"
-    await off._http.aclose()
 
 
 async def test_a_held_conversation_is_passed_over(house: House) -> None:
@@ -275,7 +279,7 @@ async def test_a_held_conversation_is_passed_over(house: House) -> None:
     async with house.sending() as running:
         async with house.database.begin() as session:
             await lock(session, held)
-            await running.until(lambda: len(adapter.calls) == 1)
+            await running.until_called(adapter, 1)
             assert adapter.calls[0].conversation_id == free.id
         await running.until_empty()
     assert len(adapter.calls) == 2
@@ -300,8 +304,11 @@ async def test_a_conversation_held_at_the_end_of_a_send_delays_only_itself(house
         async with house.database.begin() as session:
             await lock(session, held)
             go.set()
-            await running.until(lambda: len(running.sender._tasks) == 1)
-            assert await house.statuses() == {first.id: "sending", second.id: "sent"}
+
+            async def settled() -> bool:
+                return await house.statuses() == {first.id: "sending", second.id: "sent"}
+
+            await running.until(settled)
         await running.until_empty()
     assert await house.statuses() == {first.id: "sent", second.id: "sent"}
 
@@ -309,15 +316,14 @@ async def test_a_conversation_held_at_the_end_of_a_send_delays_only_itself(house
 async def test_rolled_back_is_never_sent(house: House) -> None:
     adapter = FakeAdapter()
     conversation = await house.conversation(await house.channel(adapter))
-    with pytest.raises(ZeroDivisionError):
-        async with house.database.begin() as session:
-            message = message_of(conversation, seq=1)
-            session.add(message)
-            await outbox.enqueue(session, message)
-            raise ZeroDivisionError
-    assert await step_and_settle(sender := house.sender(nothing)) is None
+    async with house.database.begin() as session:
+        message = message_of(conversation, seq=1)
+        session.add(message)
+        await outbox.enqueue(session, message)
+        await session.rollback()
+    sender = house.sender()
+    assert await step_and_settle(sender) is None
     assert adapter.calls == []
-    await sender._http.aclose()
 
 
 async def test_drain_waits_for_what_is_in_flight(house: House) -> None:
@@ -331,7 +337,7 @@ async def test_drain_waits_for_what_is_in_flight(house: House) -> None:
     adapter = FakeAdapter(answer=answer)
     conversation = await house.conversation(await house.channel(adapter))
     first, second = await house.write(conversation, 2)
-    sender = house.sender(nothing)
+    sender = house.sender()
     await sender.step()
     await started.wait()
     draining = asyncio.create_task(sender.drain(10))
@@ -340,18 +346,16 @@ async def test_drain_waits_for_what_is_in_flight(house: House) -> None:
     await draining
     assert await sender.step() is None
     assert await house.statuses() == {first.id: "sent", second.id: "queued"}
-    await sender._http.aclose()
 
 
 async def test_the_step_says_when_the_next_is_due(house: House) -> None:
     channel_id = await house.channel(FakeAdapter())
-    sender = house.sender(nothing)
+    sender = house.sender()
     assert await sender.step() is None
     await house.write(await house.conversation(channel_id))
     async with house.database.begin() as session:
         await session.execute(text("UPDATE outbox SET due_at = now() + interval '100 s'"))
     assert await sender.step() == pytest.approx(100, abs=5)
-    await sender._http.aclose()
 
 
 @contextmanager
@@ -379,7 +383,7 @@ async def test_statements_are_shared_by_a_batch(house: House) -> None:
     channel_id = await house.channel(adapter)
     for _ in range(50):
         await house.write(await house.conversation(channel_id))
-    sender = house.sender(nothing, limits=Limits(batch=50, total=64, per_channel=64))
+    sender = house.sender(limits=Limits(batch=50, total=64, per_channel=64))
     with counted(house.database) as counts:
         await step_and_settle(sender)
     assert await house.outbox() == []
@@ -392,4 +396,3 @@ async def test_statements_are_shared_by_a_batch(house: House) -> None:
         await step_and_settle(sender)
     assert counts["statements"] <= 7 + 4
     assert counts["commits"] == 2
-    await sender._http.aclose()

@@ -1,0 +1,166 @@
+"""`/contacts`: the customers. An agent sees those of the conversations that they see."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query, Request, Response
+from pydantic import Field, model_validator
+from sqlalchemy import ColumnElement, exists, or_, true
+from sqlmodel import col, select
+
+from app.desk.auth import CurrentPrincipal, Principal, Supervisor, visible_filter
+from app.desk.endpoints.agents import Email
+from app.desk.endpoints.canned import Language
+from app.desk.endpoints.shared import (
+    Body,
+    Moment,
+    Name,
+    Page,
+    PagingDep,
+    Shape,
+    api_router,
+    change,
+    not_null,
+    page_of,
+    record,
+    require_version,
+    save,
+    tag,
+)
+from app.edge import SessionDep
+from app.errors import NotFound
+from app.models import Contact, ContactIdentity, Conversation
+
+router = api_router("contacts")
+Phone = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z+*#() ./-]+$")]
+Attributes = Annotated[dict[str, Any], Field(max_length=200)]
+
+
+class NewContact(Body):
+    name: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    language: Language | None = None
+    tier: Name = "standard"
+    attributes: Attributes = {}
+
+
+class ContactChange(Body):
+    """`attributes` replaces what is there."""
+
+    name: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    language: Language | None = None
+    tier: Name | None = None
+    attributes: Attributes | None = None
+
+    _not_null = model_validator(mode="after")(not_null("tier", "attributes"))
+
+
+class ContactShape(Shape):
+    id: UUID
+    name: str | None
+    email: str | None
+    phone: str | None
+    language: str | None
+    tier: str
+    attributes: dict[str, Any]
+    version: int
+    created_at: Moment
+    updated_at: Moment
+
+
+class IdentityShape(Shape):
+    """The name a contact goes by on one channel."""
+
+    id: UUID
+    channel_id: UUID
+    kind: str
+    value: str
+    created_at: Moment
+
+
+class ContactDetail(ContactShape):
+    identities: list[IdentityShape]
+
+
+def _seen_by(principal: Principal) -> ColumnElement[bool]:
+    if principal.senior:
+        return true()
+    return exists().where(col(Conversation.contact_id) == col(Contact.id), visible_filter(principal))
+
+
+async def _visible(session: SessionDep, principal: Principal, contact_id: UUID, *, lock: bool = False) -> Contact:
+    statement = select(Contact).where(col(Contact.id) == contact_id, _seen_by(principal))
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    row = (await session.exec(statement)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such contact")
+    return row
+
+
+@router.post("/contacts", status_code=201)
+async def create_contact(
+    given: NewContact, response: Response, session: SessionDep, principal: Supervisor
+) -> ContactShape:
+    row = Contact(**given.model_dump())
+    await save(session, row)
+    await record(session, principal, "contact.created", id=row.id)
+    tag(response, row)
+    return ContactShape.model_validate(row)
+
+
+@router.get("/contacts")
+async def list_contacts(
+    session: SessionDep,
+    principal: CurrentPrincipal,
+    paging: PagingDep,
+    q: Annotated[str | None, Query(min_length=1, max_length=200, description="part of name, email or phone")] = None,
+    email: Annotated[str | None, Query(max_length=320)] = None,
+) -> Page[ContactShape]:
+    """Newest first."""
+    statement = select(Contact).where(_seen_by(principal))
+    if q is not None:
+        text = q.replace("\x00", "")
+        fields = (Contact.name, Contact.email, Contact.phone)
+        statement = statement.where(or_(*(col(field).icontains(text, autoescape=True) for field in fields)))
+    if email is not None:
+        statement = statement.where(col(Contact.email).ilike(email.replace("\x00", ""), escape="\\"))
+    rows, cursor = await page_of(session, statement, col(Contact.id), paging, newest_first=True)
+    return Page(items=[ContactShape.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/contacts/{contact_id}")
+async def get_contact(
+    contact_id: UUID, response: Response, session: SessionDep, principal: CurrentPrincipal
+) -> ContactDetail:
+    """With the identities by which they are known on each channel."""
+    row = await _visible(session, principal, contact_id)
+    found = await session.exec(
+        select(ContactIdentity).where(col(ContactIdentity.contact_id) == row.id).order_by(col(ContactIdentity.id))
+    )
+    tag(response, row)
+    identities = [IdentityShape.model_validate(identity) for identity in found.all()]
+    return ContactDetail(**ContactShape.model_validate(row).model_dump(), identities=identities)
+
+
+@router.patch("/contacts/{contact_id}")
+async def change_contact(
+    contact_id: UUID,
+    given: ContactChange,
+    request: Request,
+    response: Response,
+    session: SessionDep,
+    principal: CurrentPrincipal,
+) -> ContactShape:
+    row = await _visible(session, principal, contact_id, lock=True)
+    require_version(request, row)
+    changed = change(row, given.given())
+    await save(session, row, new_version=True)
+    await record(session, principal, "contact.updated", id=row.id, changed=changed)
+    tag(response, row)
+    return ContactShape.model_validate(row)

@@ -1,0 +1,317 @@
+"""Offers: made with the capacity they hold, and ended in exactly one way: accepted, rejected, expired or rescinded.
+
+Every function holds the conversation's row before it looks at its offer: that lock decides every race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+from prometheus_client import Counter, Histogram
+from sqlalchemy import Row, text
+from sqlalchemy import select as columns
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.conversations import assignment, queries
+from app.conversations.states import WORKING
+from app.db import Database, after_commit, driver
+from app.errors import NotFound, OfferExpired
+from app.events import log as events
+from app.events import shapes
+from app.events.log import SYSTEM, Actor
+from app.ids import new_id
+from app.models import Agent, Contact, Conversation, Message, Offer, Queue, QueueEntry
+from app.models.words import Direction, OfferStatus
+from app.routing.choose import Decision, Waiting
+from app.settings import Settings
+from app.wakeups import wake
+
+TOPIC = "offers"
+RETRY_S = 0.02
+_BATCH = 200
+_PREVIEW = 200
+_MAKE = Path(__file__).with_name("make_offers.sql").read_text()
+_END = Path(__file__).with_name("end_offers.sql").read_text()
+_DUE = text(
+    "SELECT conversation_id FROM offer WHERE status = 'pending' AND expires_at <= now() ORDER BY expires_at LIMIT :limit"
+)
+_NEXT = text("SELECT extract(epoch FROM min(expires_at) - now())::float8 FROM offer WHERE status = 'pending'")
+_HOLD = text(
+    "SELECT o.id, o.agent_id, o.status, o.reason, o.weight, o.expires_at <= clock_timestamp() AS late, "
+    "e.target_agent_id IS NOT NULL AS targeted "
+    "FROM offer o LEFT JOIN queue_entry e ON e.conversation_id = o.conversation_id WHERE o.id = :id FOR UPDATE OF o"
+)
+_ACCEPT = text(
+    "WITH entry AS (DELETE FROM queue_entry WHERE conversation_id = :conversation) "
+    "UPDATE offer SET status = 'accepted', decided_at = now() WHERE id = :id"
+)
+_LEAVE = text("DELETE FROM queue_entry WHERE conversation_id = :id")
+_UNTARGET = text(
+    "UPDATE queue_entry SET target_agent_id = NULL, excluded = ARRAY[CAST(:agent AS text)] WHERE conversation_id = :id"
+)
+_HOLD_AGENTS = text("SELECT id FROM agent WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
+_WHY_LATE = {
+    OfferStatus.ACCEPTED: "the offer has been accepted already",
+    OfferStatus.REJECTED: "the offer was declined",
+    OfferStatus.EXPIRED: "the time to answer is over",
+    OfferStatus.RESCINDED: "the offer was withdrawn",
+}
+
+OUTCOMES = Counter("roundtrip_offers_total", "Offers made to agents, and how they ended", ["outcome"])
+WAIT = Histogram(
+    "roundtrip_offer_wait_seconds",
+    "From entering the queue to the offer",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600, 86400),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A choice to be carried out for a conversation that the caller holds."""
+
+    conversation: Conversation
+    entry: Waiting
+    decision: Decision
+    timeout_s: float
+    explanation: dict[str, Any]
+
+
+def timeout_s(queue: Queue | None, channel_type: str, settings: Settings) -> float:
+    """Seconds an agent has to answer an offer."""
+    if queue is not None and queue.offer_timeout_s is not None:
+        return queue.offer_timeout_s
+    return settings.offer_timeout_chat_s if channel_type == "webchat" else settings.offer_timeout_s
+
+
+async def make(session: AsyncSession, proposals: Sequence[Proposal]) -> list[Offer]:
+    """Carry out what is still possible: agents' room and the entries may have changed since the choice.
+
+    Three statements for any number of proposals. The caller holds the conversations.
+    """
+    if not proposals:
+        return []
+    await session.flush()
+    connection = await driver(session)
+    rows = await connection.fetch(
+        _MAKE,
+        [new_id() for _ in proposals],
+        [proposal.conversation.id for proposal in proposals],
+        [proposal.decision.agent_id for proposal in proposals],
+        [proposal.decision.weight for proposal in proposals],
+        [proposal.timeout_s for proposal in proposals],
+        [new_id() for _ in proposals],
+        [orjson.dumps(proposal.explanation).decode() for proposal in proposals],
+        [proposal.entry.queue_id for proposal in proposals],
+        [proposal.entry.weight for proposal in proposals],
+        [proposal.entry.escalated for proposal in proposals],
+        [proposal.entry.target_agent_id for proposal in proposals],
+    )
+    told, made = [], []
+    for row in rows:
+        proposal = proposals[row["n"] - 1]
+        offer = Offer(status=OfferStatus.PENDING, **{name: row[name] for name in _COLUMNS})
+        shown = _shown(offer, proposal.conversation, row["contact_name"], row["last_message"], row["note"])
+        told.append((proposal.conversation, offer.agent_id, shown))
+        made.append(offer)
+        after_commit(session, partial(WAIT.observe, proposal.entry.waited_s))
+    if made:
+        await events.append_for_each(session, "offer.created", told)
+        await wake(session, TOPIC)
+        after_commit(session, partial(OUTCOMES.labels("created").inc, len(made)))
+    return made
+
+
+_COLUMNS = ("id", "conversation_id", "agent_id", "queue_id", "weight", "escalated", "created_at", "expires_at")
+
+
+def _shown(
+    offer: Offer, conversation: Conversation, contact_name: str | None, last_message: str | None, note: str | None
+) -> dict[str, Any]:
+    """What the agent sees: enough to decide. `note` is the word of whoever transferred it."""
+    return {
+        "offer_id": str(offer.id),
+        "expires_at": shapes.moment(offer.expires_at),
+        "weight": offer.weight,
+        "escalated": offer.escalated,
+        "note": note,
+        "conversation": {
+            **shapes.conversation(conversation),
+            "contact_name": contact_name,
+            "last_message": last_message,
+        },
+    }
+
+
+async def pending_of(session: AsyncSession, *, agent_id: UUID) -> list[dict[str, Any]]:
+    """The offers an agent can still accept, as `offer.created` showed them, oldest first."""
+    preview = (
+        select(Message.text)
+        .where(col(Message.conversation_id) == col(Offer.conversation_id), col(Message.direction) != Direction.NOTE)
+        .order_by(col(Message.seq).desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = await session.execute(
+        columns(Offer, Conversation, col(Contact.name), preview, col(QueueEntry.note))
+        .join(Conversation, col(Conversation.id) == col(Offer.conversation_id))
+        .join(Contact, col(Contact.id) == col(Conversation.contact_id))
+        .outerjoin(QueueEntry, col(QueueEntry.conversation_id) == col(Offer.conversation_id))
+        .where(col(Offer.agent_id) == agent_id, col(Offer.status) == OfferStatus.PENDING)
+        .order_by(col(Offer.created_at), col(Offer.id))
+    )
+    return [
+        _shown(offer, conversation, name, (last or "")[:_PREVIEW] if last is not None else None, note)
+        for offer, conversation, name, last, note in found.all()
+    ]
+
+
+async def accept(session: AsyncSession, *, offer_id: UUID, agent: Agent) -> Conversation:
+    """The agent takes it: the capacity that was held is now the assignment's. Raises NotFound, OfferExpired.
+
+    Accepting again what one has accepted changes nothing.
+    """
+    conversation, offer = await _held(session, offer_id, agent)
+    if offer.status == OfferStatus.ACCEPTED:
+        return conversation
+    _require_pending(offer)
+    if offer.late:
+        raise OfferExpired(_WHY_LATE[OfferStatus.EXPIRED])
+    if conversation.status not in WORKING:
+        raise OfferExpired(f"the conversation is {conversation.status}")
+    await session.execute(_ACCEPT, {"id": offer_id, "conversation": conversation.id})
+    actor = Actor("agent", agent.id)
+    payload = {"offer_id": str(offer_id), "agent_id": str(agent.id)}
+    await events.append_for_agents(session, conversation, "offer.accepted", payload, agents=[agent.id], actor=actor)
+    how = "transfer" if offer.targeted else "offer"
+    await assignment.assign(session, conversation, agent_id=agent.id, weight=offer.weight, how=how, actor=actor)
+    after_commit(session, OUTCOMES.labels("accepted").inc)
+    return conversation
+
+
+async def reject(session: AsyncSession, *, offer_id: UUID, agent: Agent, reason: str | None = None) -> None:
+    """The agent declines: the conversation waits again with its age, for somebody else. Raises NotFound, OfferExpired.
+
+    Declining again what one has declined changes nothing.
+    """
+    conversation, offer = await _held(session, offer_id, agent)
+    if offer.status == OfferStatus.REJECTED:
+        return
+    _require_pending(offer)
+    actor = Actor("agent", agent.id)
+    await end(session, [conversation], OfferStatus.REJECTED, reason=reason or "rejected", leave_out=True, actor=actor)
+
+
+async def _held(session: AsyncSession, offer_id: UUID, agent: Agent) -> tuple[Conversation, Row[Any]]:
+    """Both locked, the conversation first; the offer as it is then. Raises NotFound, OfferExpired for another's."""
+    found = await session.exec(select(Offer.conversation_id).where(col(Offer.id) == offer_id))
+    conversation_id = found.one_or_none()
+    if conversation_id is None:
+        raise NotFound("there is no such offer")
+    conversation = await queries.lock(session, conversation_id)
+    offer = (await session.execute(_HOLD, {"id": offer_id})).one()
+    if offer.agent_id != agent.id:
+        raise OfferExpired("this offer is not yours")
+    return conversation, offer
+
+
+def _require_pending(offer: Row[Any]) -> None:
+    if offer.status != OfferStatus.PENDING:
+        raise OfferExpired(_WHY_LATE[OfferStatus(offer.status)], reason=offer.reason)
+
+
+async def rescind(session: AsyncSession, conversation: Conversation, *, reason: str) -> None:
+    """Take it out of routing: its pending offer is withdrawn, its entry removed. For what is resolved or closed.
+
+    Call it before the verb that gives the assignee's capacity back: it takes all the agents' locks in their order.
+    """
+    await withdraw(session, conversation, reason=reason)
+    await session.execute(_LEAVE, {"id": conversation.id})
+
+
+async def withdraw(session: AsyncSession, conversation: Conversation, *, reason: str) -> None:
+    """Withdraw the pending offer, if there is one; the entry, if there is one, waits again."""
+    found = await session.exec(
+        select(Offer.agent_id).where(
+            col(Offer.conversation_id) == conversation.id, col(Offer.status) == OfferStatus.PENDING
+        )
+    )
+    offered_to = found.first()
+    if offered_to is None:
+        return
+    if conversation.assignee_id is not None:
+        await session.execute(_HOLD_AGENTS, {"ids": [offered_to, conversation.assignee_id]})
+    await end(session, [conversation], OfferStatus.RESCINDED, reason=reason)
+
+
+async def end(
+    session: AsyncSession,
+    conversations: Collection[Conversation],
+    outcome: OfferStatus,
+    *,
+    reason: str,
+    agent_id: UUID | None = None,
+    only_due: bool = False,
+    leave_out: bool = False,
+    actor: Actor = SYSTEM,
+) -> int:
+    """End the pending offers of these conversations (only those to `agent_id`, only those past their time).
+
+    The caller holds the conversations. Capacity goes back, entries wait again where they were in the order; with
+    `leave_out` the agent is passed over until the round is through. Returns how many ended.
+    """
+    await session.flush()
+    connection = await driver(session)
+    held = {conversation.id: conversation for conversation in conversations}
+    rows = await connection.fetch(_END, list(held), outcome.value, reason, agent_id, only_due, leave_out)
+    if not rows:
+        return 0
+    kind = "offer.expired" if outcome is OfferStatus.EXPIRED else "offer.rescinded"
+    why = outcome.value if outcome is OfferStatus.REJECTED else reason
+    told = [
+        (held[row["conversation_id"]], row["agent_id"], {"offer_id": str(row["id"]), "reason": why}) for row in rows
+    ]
+    await events.append_for_each(session, kind, told, actor=actor)
+    for row in rows:
+        if leave_out and row["target_agent_id"] is not None:
+            await _transfer_failed(session, held[row["conversation_id"]], row["agent_id"], outcome, actor)
+    await wake(session, "dispatch")
+    after_commit(session, partial(OUTCOMES.labels(outcome.value).inc, len(rows)))
+    return len(rows)
+
+
+async def _transfer_failed(
+    session: AsyncSession, conversation: Conversation, agent_id: UUID, outcome: OfferStatus, actor: Actor
+) -> None:
+    """The agent it was meant for did not take it: it stays with its assignee, who is told, or goes to the queue."""
+    if conversation.assignee_id is None:
+        await session.execute(_UNTARGET, {"id": conversation.id, "agent": str(agent_id)})
+        return
+    await session.execute(_LEAVE, {"id": conversation.id})
+    payload = {
+        "conversation": shapes.conversation(conversation),
+        "changed": [],
+        "transfer": {"agent_id": str(agent_id), "outcome": outcome.value},
+    }
+    await events.append(session, conversation, "conversation.updated", payload, actor=actor)
+
+
+async def expire_due(database: Database) -> float | None:
+    """One step of the expiry loop; any number of processes may run it. Returns seconds to the next expiry."""
+    async with database.begin() as session:
+        due = (await session.execute(_DUE, {"limit": _BATCH})).scalars().all()
+        if due:
+            held = await queries.try_lock_many(session, due)
+            await end(session, held, OfferStatus.EXPIRED, reason="expired", only_due=True, leave_out=True)
+            if len(held) < len(due):
+                return RETRY_S
+            if len(due) == _BATCH:
+                return 0
+        seconds: float | None = (await session.execute(_NEXT)).scalar()
+    return None if seconds is None else max(seconds, RETRY_S / 2)

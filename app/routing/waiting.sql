@@ -1,0 +1,33 @@
+-- Conversations that wait, in their order of service, each of which at least one of the given agents could take or
+-- should be kept free for. The conditions are those of choose.py: they are here too so that a page never fills up with
+-- entries that nobody can take while others wait behind them.
+-- $1 agent, $2 queue (null once per agent: the agent as such), $3 free room, in parallel; $4 patience in seconds;
+-- $5 conversations looked at already; $6 how many.
+WITH free AS MATERIALIZED (
+    SELECT f.agent_id, f.queue_id, f.free, a.capacity, a.skills, a.role IN ('supervisor', 'admin') AS senior
+    FROM unnest($1::uuid[], $2::uuid[], $3::int[]) AS f(agent_id, queue_id, free)
+    JOIN agent a ON a.id = f.agent_id
+)
+SELECT e.conversation_id, e.queue_id, e.weight, e.skills || q.skills AS skills, e.escalated, e.target_agent_id, e.excluded,
+       extract(epoch FROM now() - e.enqueued_at)::float8 AS waited_s, c.assignee_id, c.channel_type, p.language
+FROM queue_entry e
+JOIN queue q ON q.id = e.queue_id
+JOIN conversation c ON c.id = e.conversation_id
+JOIN contact p ON p.id = c.contact_id
+WHERE e.state = 'waiting' AND c.status NOT IN ('resolved', 'closed')
+  AND e.conversation_id <> ALL($5::uuid[])
+  AND (e.queue_id = ANY($2) OR e.escalated OR e.target_agent_id = ANY($1))
+  AND EXISTS (
+      SELECT 1 FROM free f
+      WHERE CASE
+            WHEN e.target_agent_id IS NOT NULL THEN f.agent_id = e.target_agent_id
+            WHEN e.escalated AND f.senior THEN true
+            WHEN e.escalated AND c.assignee_id IS NOT NULL THEN false
+            ELSE f.queue_id = e.queue_id AND e.skills || q.skills <@ f.skills
+            END
+        AND f.agent_id IS DISTINCT FROM c.assignee_id
+        AND f.agent_id::text <> ALL(e.excluded)
+        AND (f.free >= greatest(1, least(e.weight, f.capacity))
+             OR e.enqueued_at <= now() - make_interval(secs => $4::float8)))
+ORDER BY e.order_at, e.conversation_id
+LIMIT $6

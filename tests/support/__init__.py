@@ -1,0 +1,1 @@
+"""Clients and small provider servers that tests drive the product with."""

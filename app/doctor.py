@@ -63,7 +63,9 @@ async def _check(settings: Settings) -> list[tuple[str, str | None]]:
     try:
         async with database.engine.connect() as connection:
             revision = await connection.run_sync(migrations.revision_of)
-            behind = None if revision == migrations.head() else f"at {revision}, need {migrations.head()}: roundtrip migrate"
+            behind = (
+                None if revision == migrations.head() else f"at {revision}, need {migrations.head()}: roundtrip migrate"
+            )
             findings.append(("migrations are current", behind))
             if behind:
                 return findings

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 from fastapi import FastAPI, Response
@@ -26,7 +27,7 @@ from app.intake.ingest import Intake
 from app.intake.limits import Buckets, WidgetLimits
 from app.intake.mailbox import Mailbox
 from app.intake.store import FileStore
-from app.routing import offers, presence
+from app.routing import offers, presence, queues
 from app.routing.dispatcher import Dispatcher
 from app.settings import Settings
 from app.sla.watcher import Watcher
@@ -63,26 +64,40 @@ async def open_context(settings: Settings) -> Context:
 
 def add_loops(context: Context) -> Sender:
     """The loops of one process: each wakes by its topic and sweeps at its tick."""
-    database, wakeups, background = context.database, context.wakeups, context.background
+    database, settings = context.database, context.settings
+    wakeups, background = context.wakeups, context.background
+    outbox = wakeups.subscribe("outbox")
     sender = Sender(
-        database, context.catalog, context.vault, context.settings, context.http, store_read=lambda sha256: context.files.open_path(sha256).read_bytes()
+        database,
+        context.catalog,
+        context.vault,
+        settings,
+        context.http,
+        store_read=lambda sha256: context.files.open_path(sha256).read_bytes(),
+        poke=outbox.set,
     )
-    dispatcher = Dispatcher(database, context.catalog, context.settings)
-    expiry, renewal, reaper = offers.Expiry(database), presence.Renewal(database, context), presence.Reaper(database, context.settings)
-
-    async def viewers() -> None:
-        await snapshot.refresh_viewers(context)
+    dispatcher = Dispatcher(database, context.catalog, settings)
+    renew = partial(presence.renew, database, context.process, lease_s=settings.session_lease_s)
+    reap = partial(presence.reap, database, context.catalog, settings)
 
     background.add("tail", context.hub.tail.step, wakeups.subscribe("events"), tick_s=1)
     background.add("dispatcher", dispatcher.step, wakeups.subscribe("dispatch"), tick_s=30)
-    background.add("offer-expiry", expiry.step, wakeups.subscribe("offers"), tick_s=30)
-    background.add("presence-renewal", renewal.step, asyncio.Event(), tick_s=context.settings.session_lease_s / 3)
-    background.add("presence-reaper", reaper.step, wakeups.subscribe("presence"), tick_s=15)
-    background.add("sender", sender.step, wakeups.subscribe("outbox"), tick_s=30)
+    background.add("next-round", partial(queues.next_round, database), asyncio.Event(), tick_s=30)
+    background.add("offer-expiry", partial(offers.expire_due, database), wakeups.subscribe(offers.TOPIC), tick_s=30)
+    background.add("presence-renewal", renew, asyncio.Event(), tick_s=settings.session_lease_s / 3)
+    background.add("presence-reaper", reap, wakeups.subscribe(presence.TOPIC), tick_s=15)
+    background.add("sender", sender.step, outbox, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
-    background.add("viewers", viewers, wakeups.subscribe(CATALOG), tick_s=60)
+    background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
+    background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
     return sender
+
+
+async def _housekeeping(database: Database) -> None:
+    """What is no longer needed goes."""
+    async with database.begin() as session:
+        await edge.forget_keys(session)
 
 
 def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:

@@ -17,7 +17,7 @@ from app.db import Database
 from app.models import metadata
 
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTIONS = ("events/append.sql", "intake/ingest.sql")
+FUNCTIONS = ("events/append.sql", "intake/ingest.sql", "sla/fire.sql")
 _LOCK = 7_266_514_312
 _logger = log.get("migrate")
 

@@ -157,9 +157,7 @@ def _spawn(settings: Settings, listening: socket.socket, mail: socket.socket | N
     command = [sys.executable, "-m", "app.cli", "worker", "--listen-fd", str(listening.fileno())]
     if mail:
         command += ["--smtp-fd", str(mail.fileno())]
-    return subprocess.Popen(
-        command, env=settings_module.export(settings), pass_fds=handed, preexec_fn=_end_with_parent
-    )
+    return subprocess.Popen(command, env=settings_module.export(settings), pass_fds=handed, preexec_fn=_end_with_parent)
 
 
 def _end_with_parent() -> None:

@@ -18,7 +18,9 @@ async def measure(*, quick: bool) -> dict[str, Any]:
     with running() as stack:
         figures: dict[str, Any] = {"latency": {}}
         for rate in (100, 300, 1000):
-            figures["latency"][str(rate)] = await latency.at_rate(stack, rate, seconds=2 if quick else 10, run=f"l{rate}")
+            figures["latency"][str(rate)] = await latency.at_rate(
+                stack, rate, seconds=2 if quick else 10, run=f"l{rate}"
+            )
         figures["ingest"] = await ingest.through_http(stack, seconds=seconds, rounds=rounds)
     with running() as stack:
         figures["ingest"]["floor_batched_per_s"] = round(await ingest.bare(stack, batch=64, lanes=2, seconds=seconds))
@@ -48,4 +50,3 @@ def main() -> None:
 
 
 main()
-

@@ -29,8 +29,14 @@ SENDERS = 2_000
 
 def body(number: int) -> bytes:
     """About 390 bytes; senders write several messages each, as real ones do."""
-    sender = {"id": f"customer-{number % SENDERS}", "name": f"Customer {number % SENDERS}", "email": f"c{number % SENDERS}@shop.example"}
-    return orjson.dumps({"id": f"m-{number}", "from": sender, "text": TEXT * 2, "conversation_ref": f"r-{number % SENDERS}"})
+    sender = {
+        "id": f"customer-{number % SENDERS}",
+        "name": f"Customer {number % SENDERS}",
+        "email": f"c{number % SENDERS}@shop.example",
+    }
+    return orjson.dumps(
+        {"id": f"m-{number}", "from": sender, "text": TEXT * 2, "conversation_ref": f"r-{number % SENDERS}"}
+    )
 
 
 def requests(stack: Stack, first: int, count: int) -> list[bytes]:
@@ -44,7 +50,11 @@ async def through_http(stack: Stack, *, seconds: float, rounds: int, connections
     await flood(stack.port, requests(stack, first, 4_000), connections=connections, seconds=2)
     first += 4_000
     control = await asyncpg.connect(stack.database_url)
-    commits_before, queries_before, stored = await _commits(control), metric(stack.base, "roundtrip_db_statements_total"), 0
+    commits_before, queries_before, stored = (
+        await _commits(control),
+        metric(stack.base, "roundtrip_db_statements_total"),
+        0,
+    )
     for _ in range(rounds):
         batch = requests(stack, first, int(6_000 * seconds))
         first += len(batch)
@@ -65,7 +75,9 @@ async def _commits(connection: asyncpg.Connection) -> int:
     """Backends report their counts at most once a second: wait until all have."""
     await asyncio.sleep(1.2)
     await connection.execute("SELECT pg_stat_clear_snapshot()")
-    count: int = await connection.fetchval("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+    count: int = await connection.fetchval(
+        "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    )
     return count
 
 

@@ -1,23 +1,62 @@
-"""First importable version."""
+"""Mail: taken in by our own SMTP receiver (intake/mailbox.py), sent by the operator's SMTP server."""
 
 from typing import ClassVar
 
 import httpx
 
-from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, Sent
+from app.channels import mail_compose, mail_send
+from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, SendError, SendFailure, Sent
 from app.channels.config import MailConfig
+from app.channels.mail_parse import parse_mail
+from app.errors import NotGenuine
+
+# How the envelope of a mail is kept in the journal, so that a replay sees what the receiver saw.
+ENVELOPE_FROM = "x-envelope-from"
+ENVELOPE_TO = "x-envelope-to"
 
 
 class MailAdapter:
+    """Sending twice is harmless: a retry repeats the Message-ID, and mail servers and programs know it by that."""
+
     type: ClassVar[str] = "email"
     config_model: ClassVar[ConfigModel] = MailConfig
     capabilities: ClassVar[Capabilities] = Capabilities(text_limit=1_000_000, idempotent_send=True, files=True)
 
     def verify(self, config: MailConfig, call: Call) -> None:
-        raise NotImplementedError
+        """No HTTP call is a mail."""
+        raise NotGenuine("mail comes by SMTP, not by webhook")
 
     def parse(self, config: MailConfig, call: Call) -> Parsed:
-        raise NotImplementedError
+        """The raw mail is the body; the envelope is in two headers, as `envelope_headers` made them."""
+        recipients = [item.strip() for item in call.headers.get(ENVELOPE_TO, "").split(",") if item.strip()]
+        sender = call.headers.get(ENVELOPE_FROM)
+        message = parse_mail(call.body, address=config.address, recipients=recipients, envelope_from=sender)
+        return Parsed(messages=(message,))
 
     async def send(self, config: MailConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
-        raise NotImplementedError
+        if config.smtp_url is None:
+            raise SendError(SendFailure.CONFIG, "the channel has no smtp_url")
+        to = outgoing.address.get("email")
+        if not isinstance(to, str) or "@" not in to:
+            raise SendError(SendFailure.RECIPIENT, "the customer has no mail address")
+        try:
+            server = mail_send.server_of(config.smtp_url.get_secret_value())
+        except ValueError as error:
+            raise SendError(SendFailure.CONFIG, str(error)) from None
+        try:
+            mail = mail_compose.compose(config, outgoing, to=to)
+        except (ValueError, IndexError) as error:
+            raise SendError(
+                SendFailure.RECIPIENT, f"the address cannot be written to ({type(error).__name__})"
+            ) from None
+        recipient = mail_compose.envelope_address(to)
+        sender = mail_compose.envelope_address(config.address)
+        await mail_send.deliver(server, mail, sender=sender, recipient=recipient, attempt=outgoing.attempt)
+        own_id = mail_compose.message_id(config, outgoing)
+        return Sent(provider_message_id=own_id, thread_key=own_id)
+
+
+def envelope_headers(sender: str | None, recipients: list[str]) -> dict[str, str]:
+    """`sender` is empty for a bounce; None when there was no envelope."""
+    given = {ENVELOPE_TO: ",".join(recipients)}
+    return given if sender is None else {**given, ENVELOPE_FROM: sender}

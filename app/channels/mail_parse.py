@@ -16,6 +16,7 @@ from app.channels.text import TEXT_LIMIT, clean, word
 RAW_LIMIT = 50_000_000
 HEADER_BLOCK_LIMIT = 256_000
 BOUNDARIES_LIMIT = 1_000
+COMPARISONS_LIMIT = 40_000_000
 FULL_TEXT_LIMIT = 400_000
 _REFERENCES_LIMIT = 100
 _RECIPIENTS_LIMIT = 50
@@ -31,7 +32,8 @@ _AUTOMATIC_FIELDS = (
 )
 _BULK = ("bulk", "junk", "list", "auto_reply", "auto-reply")
 _SUPPRESS = frozenset({"all", "autoreply", "oof", "dr", "rn", "nrn"})
-_MENDED_LINES = 5
+_MENDED_LINES = 10
+_BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _FIELD_NAME = re.compile(rb"[!-9;-~]{1,100}:")
 _FIELD_LINE = re.compile(rb"[!-9;-~]{1,100}:|[ \t]")
 _SPACED_NAME = re.compile(rb"^([A-Za-z-]{1,60})[ \t]{1,20}:")
@@ -80,8 +82,10 @@ def _parsed(raw: bytes) -> Message:
     block = re.search(rb"\r?\n\r?\n|\r\r", raw)
     if (block.start() if block else len(raw)) > HEADER_BLOCK_LIMIT:
         raise Unparseable(f"the header has more than {HEADER_BLOCK_LIMIT} bytes")
-    if len(re.findall(rb"boundary", raw, re.IGNORECASE)) > BOUNDARIES_LIMIT:
-        raise Unparseable(f"the mail has more than {BOUNDARIES_LIMIT} multipart boundaries")
+    boundaries = len(_BOUNDARY.findall(raw))
+    # The parser compares every line with every boundary that is open: nested ones multiply.
+    if boundaries > BOUNDARIES_LIMIT or boundaries * raw.count(b"\n") > COMPARISONS_LIMIT:
+        raise Unparseable(f"the mail has too many multipart boundaries ({boundaries})")
     try:
         return BytesParser(policy=policy.compat32).parsebytes(_mended(raw, block.start() if block else len(raw)))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -95,7 +99,9 @@ def _mended(raw: bytes, end: int) -> bytes:
     wrong = [
         place for place, line in enumerate(lines) if not _FIELD_LINE.match(line) or (not place and line[:1] in b" \t")
     ]
-    last_good = max((place for place, line in enumerate(lines) if _FIELD_NAME.match(line)), default=-1)
+    last_good = max(
+        (place for place, line in enumerate(lines) if _FIELD_NAME.match(line) or _SPACED_NAME.match(line)), default=-1
+    )
     wrong = [place for place in wrong if place <= last_good]
     if not wrong or len(wrong) > _MENDED_LINES or lines[0].startswith(b"From "):
         return raw

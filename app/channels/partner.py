@@ -133,7 +133,7 @@ def _parse_many(body: Any, webhook_id: str | None) -> Parsed:
             messages.append(_message(item, fallback, sent_at))
         except _BadItem as error:
             errors.append(str(error) if len(items) == 1 else f"item {place}: {error}")
-    return Parsed(messages=messages, ignored=ignored, errors=errors)
+    return Parsed(messages=tuple(messages), ignored=tuple(ignored), errors=tuple(errors))
 
 
 def _unwrapped(body: Any, ignored: list[str]) -> list[tuple[Any, Any]]:

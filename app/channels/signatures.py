@@ -24,8 +24,13 @@ def webhook_key(secret: str) -> bytes:
     return key
 
 
+def _bytes(text: str) -> bytes:
+    """Header values may hold anything; what is no Unicode must not match and must not fail either."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def _signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:
-    return base64.b64encode(hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, "sha256"))
+    return base64.b64encode(hmac.digest(key, _bytes(f"{message_id}.{timestamp}.") + body, "sha256"))
 
 
 def verify_webhook(keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, *, at: datetime) -> None:
@@ -39,7 +44,7 @@ def verify_webhook(keys: Sequence[bytes], headers: Mapping[str, str], body: byte
         raise NotGenuine("webhook-timestamp is not a Unix time")
     if abs(at.timestamp() - int(timestamp)) > TOLERANCE_S:
         raise NotGenuine("webhook-timestamp is more than five minutes away")
-    given = [part[3:].encode() for part in signatures.split() if part.startswith("v1,")]
+    given = [_bytes(part[3:]) for part in signatures.split() if part.startswith("v1,")]
     if not _matches(keys, given, message_id, timestamp, body):
         raise NotGenuine("no webhook-signature matches")
 
@@ -66,5 +71,5 @@ def sign_webhook(key: bytes, message_id: str, body: bytes, *, at: datetime) -> d
 
 def verify_token(expected: str, given: str | None) -> None:
     """Equality of a shared secret in constant time; an empty secret opens nothing. Raises NotGenuine."""
-    if not expected or not given or not hmac.compare_digest(expected.encode(), given.encode()):
+    if not expected or not given or not hmac.compare_digest(_bytes(expected), _bytes(given)):
         raise NotGenuine("the secret token does not match")

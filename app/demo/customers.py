@@ -32,7 +32,13 @@ class Customers:
     """Who they are and how they reach us: `channels` maps a type to what the API said of it."""
 
     def __init__(
-        self, base: str, channels: dict[str, dict[str, Any]], secret: bytes, smtp_port: int, inbox: Inbox, transcript: Transcript
+        self,
+        base: str,
+        channels: dict[str, dict[str, Any]],
+        secret: bytes,
+        smtp_port: int,
+        inbox: Inbox,
+        transcript: Transcript,
     ) -> None:
         self._base, self._channels, self._secret, self._smtp_port = base, channels, secret, smtp_port
         self._inbox, self._transcript = inbox, transcript

@@ -112,6 +112,6 @@ class DemoAgent:
         words = self._words.get(conversation_id, "")
         return next((story for story in STORIES if story.opening in words), STORIES[0])
 
-    async def _send(self, socket: ClientConnection, kind: str, **fields: Any) -> None:
-        frame = {"type": kind, "id": f"{kind}-{next(self._numbers)}", **fields}
+    async def _send(self, socket: ClientConnection, command: str, /, **fields: Any) -> None:
+        frame = {"type": command, "id": f"{command}-{next(self._numbers)}", **fields}
         await socket.send(orjson.dumps(frame).decode())

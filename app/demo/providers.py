@@ -40,11 +40,14 @@ class HttpStandIn:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next(
-                    int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+                    int(line.split(b":")[1])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length")
                 )
                 answer = self._take(orjson.loads(await reader.readexactly(length)))
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer) + answer
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer)
+                    + answer
                 )
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -74,7 +77,7 @@ class MailStandIn:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         assert isinstance(envelope.content, bytes)
         mail = message_from_bytes(envelope.content, policy=policy.default)
-        body = mail.get_body(("plain",))  # type: ignore[attr-defined]
+        body = mail.get_body(("plain",))
         for recipient in envelope.rcpt_tos:
             self._inbox.put(recipient, body.get_content() if body else "")
         return "250 OK"

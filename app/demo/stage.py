@@ -74,7 +74,9 @@ class _Stage:
         await asyncio.gather(*tasks, return_exceptions=True)
         self.transcript.rule("the demo ends")
         counts = self.transcript.counts
-        self.transcript.plain(", ".join(f"{number} {what}" for what, number in sorted(counts.items())) or "nothing happened")
+        self.transcript.plain(
+            ", ".join(f"{number} {what}" for what, number in sorted(counts.items())) or "nothing happened"
+        )
         self.exit_code = 0 if counts.get("confirmed") or seconds is None else 1
 
     def strike(self) -> None:
@@ -93,7 +95,9 @@ class _Stage:
             "ROUNDTRIP_WIDGET_BURST": "1000",
         }
         log = (self.home / "server.log").open("ab")
-        self.server = subprocess.Popen([sys.executable, "-m", "app.cli", "serve"], env=environment, stdout=log, stderr=log)
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve"], env=environment, stdout=log, stderr=log
+        )
 
     async def _await_ready(self, client: httpx.AsyncClient) -> None:
         assert self.server is not None
@@ -134,7 +138,9 @@ class _Stage:
         if not self.smtp_port:
             configs.pop("email")
         channels = {
-            kind: await post("/channels", {"type": kind, "name": f"Demo {kind}", "queue_id": queues["routine"], "config": config})
+            kind: await post(
+                "/channels", {"type": kind, "name": f"Demo {kind}", "queue_id": queues["routine"], "config": config}
+            )
             for kind, config in configs.items()
         }
         agents = [
@@ -152,7 +158,9 @@ class _Stage:
         self, agents: list[dict[str, Any]], channels: dict[str, dict[str, Any]], secret: bytes, inbox: Inbox
     ) -> _People:
         socket = self.base.replace("http", "ws", 1) + "/desk/live"
-        consoles = [DemoAgent(socket, agent["name"], agent["token"], self.transcript, pace_s=_PACE_S) for agent in agents]
+        consoles = [
+            DemoAgent(socket, agent["name"], agent["token"], self.transcript, pace_s=_PACE_S) for agent in agents
+        ]
         customers = Customers(self.base, channels, secret, self.smtp_port, inbox, self.transcript)
         work = [console.run() for console in consoles]
         work += [customers.run(channel, pause_s=1 + 0.4 * place) for place, channel in enumerate(channels)]
@@ -161,7 +169,9 @@ class _Stage:
     def _tell_what_to_open(self, people: _People) -> None:
         self.transcript.rule("roundtrip demo")
         self.transcript.plain(f"agents' console   {self.base}/console   sign in with {people.agents[0]['token']}")
-        self.transcript.plain(f"chat widget       {self.base}/widget/demo?channel_id={people.channels['webchat']['id']}")
+        self.transcript.plain(
+            f"chat widget       {self.base}/widget/demo?channel_id={people.channels['webchat']['id']}"
+        )
         self.transcript.plain(f"API               {self.base}/docs   token {self.admin}")
         self.transcript.rule("customers write, agents answer, customers confirm")
 

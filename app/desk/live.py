@@ -66,13 +66,15 @@ class _Session:
                 raise Unauthorized("the desk needs an agent's token")
             agent = principal.agent
             viewer = await snapshot.viewer_of(session, agent)
-            session_id = await presence.open(session, agent_id=agent.id, process=context.process)
+            session_id = await presence.open(
+                session, agent.id, context.process, lease_s=context.settings.session_lease_s
+            )
         subscriber = DeskSubscriber(self.peer, viewer, Position(0, 0))
         joined = context.hub.join_desk(subscriber)
         try:
             await self._greet(hello, agent, subscriber, joined, str(session_id))
             await snapshot.tell_presence(context, agent.id)
-            await self._take_commands(agent)
+            await self._take_commands(hello.token)
         finally:
             context.hub.leave_desk(subscriber)
             with contextlib.suppress(Exception):
@@ -83,9 +85,7 @@ class _Session:
     async def _greet(
         self, hello: protocol.Hello, agent: Agent, subscriber: DeskSubscriber, joined: Position, session_id: str
     ) -> None:
-        after, why_not = await resume_from(
-            self.context.hub, hello.cursor, limit=self.context.settings.replay_limit
-        )
+        after, why_not = await resume_from(self.context.hub, hello.cursor, limit=self.context.settings.replay_limit)
         if why_not:
             self.peer.send(frame(type="resync_required", reason=why_not))
         subscriber.after = after
@@ -103,13 +103,13 @@ class _Session:
         )
         await self.context.hub.catch_up(subscriber, joined)
 
-    async def _take_commands(self, agent: Agent) -> None:
+    async def _take_commands(self, token: str) -> None:
         while True:
             text = await receive_text(self.websocket)
-            token = log.correlation.set(new_id().hex)
+            correlation = log.correlation.set(new_id().hex)
             try:
                 command = parse(protocol.COMMANDS, text)
-                answer = await commands.execute(self.context, agent.id, command)
+                answer = await commands.execute(self.context, token, command)
                 self.bad_frames = 0
                 self.peer.send(frame(type=answer.pop("type", "ok"), re=command.id, **answer))
             except BadFrame as problem:
@@ -118,11 +118,12 @@ class _Session:
                 if self.bad_frames >= BAD_FRAMES_ALLOWED:
                     await self.peer.close(CLOSE_BAD_FRAMES, "too many bad frames")
                     return
+            except Unauthorized:
+                raise
             except Problem as problem:
                 self.peer.send(refusal(command_id(text), problem))
             except Exception as error:
-                _logger.error("command failed", error=repr(error), agent_id=agent.id, exc_info=True)
+                _logger.error("command failed", error=repr(error), exc_info=True)
                 self.peer.send(refusal(command_id(text), Problem("something went wrong; it was logged")))
             finally:
-                log.correlation.reset(token)
-
+                log.correlation.reset(correlation)

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-Text = Annotated[str, Field(max_length=100_000)]
+from app.desk.endpoints import actions
+
 CommandId = Annotated[str | int, Field(description="chosen by the client; the answer carries it as `re`")]
 
 
@@ -48,15 +49,11 @@ class RejectOffer(Command):
     reason: Annotated[str, Field(max_length=1_000)] | None = None
 
 
-class SendMessage(Command):
+class SendMessage(Command, actions.NewMessage):
     """A reply to the customer, or a note that stays inside. The same `client_message_id` twice is one message."""
 
     type: Literal["message.send"]
     conversation_id: UUID
-    kind: Literal["reply", "note"] = "reply"
-    text: Text = ""
-    client_message_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    attachments: list[UUID] = []
 
 
 class Typing(Command):
@@ -75,36 +72,25 @@ class ReadConversation(Command):
     seq: Annotated[int, Field(ge=0)]
 
 
-class Transfer(Command):
+class Transfer(Command, actions.Transfer):
     """To an agent or to a queue; the present assignee keeps it until somebody accepts."""
 
     type: Literal["conversation.transfer"]
     conversation_id: UUID
-    agent_id: UUID | None = None
-    queue_id: UUID | None = None
-    note: Text | None = None
 
 
-class Classify(Command):
+class Classify(Command, actions.Correction):
     """Correct the classification; the rules leave it alone afterwards."""
 
     type: Literal["conversation.classify"]
     conversation_id: UUID
-    category: Literal["routine", "urgent", "complex"]
-    severity: Literal["minor", "major", "critical"] | None = None
-    matter: Literal["enquiry", "service_request", "complaint", "feedback"] | None = None
-    complaint_type: Literal["service_quality", "attitude", "process", "product", "other"] | None = None
-    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
-class Resolve(Command):
+class Resolve(Command, actions.Resolution):
     """Done from our side: the customer gets the feedback receipt in these three parts."""
 
     type: Literal["conversation.resolve"]
     conversation_id: UUID
-    problem: Annotated[str, Field(min_length=1, max_length=4_000)]
-    resolution: Annotated[str, Field(min_length=1, max_length=4_000)]
-    commitment: Annotated[str, Field(min_length=1, max_length=4_000)]
 
 
 class Ping(Command):

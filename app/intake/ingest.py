@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.catalog import CatalogCache, ChannelAccount
@@ -51,7 +52,13 @@ class Intake:
     def __init__(
         self, database: Database, catalog: CatalogCache, vault: Vault, settings: Settings, files: FileStore
     ) -> None:
-        self._database, self._catalog, self._vault, self._settings, self._files = database, catalog, vault, settings, files
+        self._database, self._catalog, self._vault, self._settings, self._files = (
+            database,
+            catalog,
+            vault,
+            settings,
+            files,
+        )
         self._lane = Lane(database, batch=settings.ingest_batch, backlog=settings.ingest_backlog)
         self._preparer: Preparer | None = None
 
@@ -154,8 +161,7 @@ class Intake:
         for prepared, outcome in zip(entry.messages, outcomes, strict=True):
             if outcome.outcome in ("slow", "retry") or outcome.message_id is None:
                 outcome, again = await self._store_slowly(entry, prepared, outcome), True
-            assert outcome.message_id and outcome.conversation_id and outcome.seq is not None
-            stored.append(Stored(outcome.outcome, outcome.message_id, outcome.conversation_id, outcome.seq))
+            stored.append(_stored(outcome))
         if again:
             async with self._database.begin() as session:
                 await session.execute(
@@ -179,7 +185,7 @@ class Intake:
                 return outcome
         raise Problem("the conversation changes faster than the message can be stored")
 
-    async def _make_ready(self, session: Any, conversation_id: UUID, prepared: Prepared) -> None:
+    async def _make_ready(self, session: AsyncSession, conversation_id: UUID, prepared: Prepared) -> None:
         conversation = await queries.lock(session, conversation_id)
         actor = Actor("contact", conversation.contact_id)
         if conversation.status == ConversationStatus.RESOLVED:
@@ -187,24 +193,32 @@ class Intake:
         elif conversation.status not in (ConversationStatus.OPEN, ConversationStatus.CLOSED):
             await pausing.resume(session, conversation, actor=actor)
         found = prepared.classified
-        if conversation.status == ConversationStatus.OPEN and not conversation.corrected:
-            if RANK[found.category] > conversation.priority:
-                await classification.apply(
-                    session,
-                    conversation,
-                    category=found.category,
-                    matter=found.matter,
-                    severity=found.severity,
-                    complaint_type=found.complaint_type,
-                    source="rules",
-                    fired=found.fired,
-                )
-                await queues.reclassified(session, conversation, await self._catalog.current())
+        if conversation.status == ConversationStatus.CLOSED or conversation.corrected:
+            return
+        if RANK[found.category] > conversation.priority:
+            await classification.apply(
+                session,
+                conversation,
+                category=found.category,
+                matter=found.matter,
+                severity=found.severity,
+                complaint_type=found.complaint_type,
+                source="rules",
+                fired=found.fired,
+            )
+            await queues.reclassified(session, conversation, await self._catalog.current())
 
     async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
         for status in statuses:
             async with self._database.begin() as session:
                 await receipts.apply(session, channel_id, status)
+
+
+def _stored(outcome: Outcome) -> Stored:
+    assert outcome.message_id is not None
+    assert outcome.conversation_id is not None
+    assert outcome.seq is not None
+    return Stored(outcome.outcome, outcome.message_id, outcome.conversation_id, outcome.seq)
 
 
 def read(account: ChannelAccount, call: Call) -> Parsed:

@@ -24,7 +24,9 @@ from app.errors import Unavailable
 from app.ids import new_id
 from app.intake.prepare import Prepared
 
-BATCH = Histogram("roundtrip_ingest_batch_messages", "Messages in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
+BATCH = Histogram(
+    "roundtrip_ingest_batch_messages", "Messages in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
 COMMIT = Histogram("roundtrip_ingest_commit_seconds", "One batch: round trip and commit", buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2))  # fmt: skip
 BACKLOG = Gauge("roundtrip_ingest_backlog_calls", "Calls waiting for the next batch")
 MESSAGES = Counter("roundtrip_ingest_messages_total", "Messages by outcome", ["outcome"])
@@ -192,7 +194,9 @@ async def _execute(connection: asyncpg.Connection, entries: Sequence[Entry]) -> 
 
 def group(entries: Sequence[Entry], rows: Sequence[Any]) -> list[list[Outcome]]:
     """The function's rows (numbered from 1 over all messages) as one list per call."""
-    by_number = {row["o_n"]: Outcome(row["o_outcome"], row["o_message"], row["o_conversation"], row["o_seq"]) for row in rows}
+    by_number = {
+        row["o_n"]: Outcome(row["o_outcome"], row["o_message"], row["o_conversation"], row["o_seq"]) for row in rows
+    }
     for outcome in by_number.values():
         MESSAGES.labels(outcome.outcome).inc()
     grouped, number = [], 0

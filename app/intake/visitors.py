@@ -60,9 +60,7 @@ async def identify(
     visitor.last_seen_at = now()
     visitor.expires_at = now() + timedelta(days=VALID_DAYS)
     session.add(visitor)
-    sender = Sender(
-        kind=visitor.identity_kind, value=visitor.identity_value, name=visitor.name, email=visitor.email
-    )
+    sender = Sender(kind=visitor.identity_kind, value=visitor.identity_value, name=visitor.name, email=visitor.email)
     return Known(visitor, token, sender)
 
 

@@ -118,9 +118,7 @@ class _Session:
                 session, self.account, visitor_token=hello.visitor_token, identity=hello.identity
             )
             self.contact = await visitors.contact_of(session, self.account, self.known.sender)
-        after, why_not = await resume_from(
-            self.context.hub, hello.cursor, limit=self.context.settings.replay_limit
-        )
+        after, why_not = await resume_from(self.context.hub, hello.cursor, limit=self.context.settings.replay_limit)
         if why_not:
             self.peer.send(frame(type="resync_required", reason=why_not))
         joined = self._follow(after)

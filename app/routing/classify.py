@@ -28,7 +28,8 @@ from typing import Any
 from app.errors import Invalid
 from app.models.setup import ClassificationRule
 from app.models.words import Category, ComplaintType, Matter, Severity
-from app.routing.patterns import TEXT_LIMIT, CompiledPattern, check_pattern, compile_pattern
+from app.routing.patterns import TEXT_LIMIT, check_pattern, compile_pattern
+from app.routing.screen import Screen
 
 __all__ = ["RANK", "Classified", "Classifier", "check_pattern", "check_scores"]
 
@@ -43,11 +44,18 @@ _WORDS: Mapping[str, frozenset[str]] = {
     "severity": frozenset(Severity),
     "complaint_type": frozenset(ComplaintType),
 }
-_MATTERS = (Matter.COMPLAINT, Matter.SERVICE_REQUEST, Matter.FEEDBACK, Matter.ENQUIRY)
-_SEVERITIES = (Severity.CRITICAL, Severity.MAJOR, Severity.MINOR)
-_TYPES = (ComplaintType.ATTITUDE, ComplaintType.PRODUCT, ComplaintType.SERVICE_QUALITY, ComplaintType.PROCESS)
+# Plain strings: hashing a member of an Enum costs more than looking it up.
+_URGENT, _COMPLEX, _ROUTINE = Category.URGENT.value, Category.COMPLEX.value, Category.ROUTINE.value
+_COMPLAINT, _ENQUIRY, _OTHER = Matter.COMPLAINT.value, Matter.ENQUIRY.value, ComplaintType.OTHER.value
+_MATTERS = (_COMPLAINT, Matter.SERVICE_REQUEST.value, Matter.FEEDBACK.value, _ENQUIRY)
+_SEVERITIES = (Severity.CRITICAL.value, Severity.MAJOR.value, Severity.MINOR.value)
+_TYPES = tuple(
+    word.value
+    for word in (ComplaintType.ATTITUDE, ComplaintType.PRODUCT, ComplaintType.SERVICE_QUALITY, ComplaintType.PROCESS)
+)
 
 _SUBJECT_LIMIT = 500
+_WIDE = re.compile("[\uff01\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]")  # full-width letters, digits, exclamation mark
 _EVIDENCE_LIMIT = 80
 _LOOK_BACK = 48
 _DENIED = re.compile(
@@ -60,6 +68,10 @@ _DENIED = re.compile(
     r"(?:是|算|太|很|那么|那麼|那|这么|特别|怎么|怎麼|用|必|需要|要|会|會|能|有|人|任何|什么|出现|出現|发现|發現|发生|發生|闻到|看到|造成|"
     r"人员|着|再|想|打算|准备|到){0,3}$",
     re.IGNORECASE,
+)
+# Something that a denial begins with: a quick look before the long one.
+_MAY_DENY = re.compile(
+    r"n[oe']|nt[ -]|without|hardly|zero|case of|event of|[不没沒无無未非别勿避防以毫]", re.IGNORECASE
 )
 
 
@@ -92,9 +104,8 @@ class Classifier:
     def __init__(self, rules: Sequence[ClassificationRule]) -> None:
         self.skipped: list[tuple[str, str]] = []
         self._rules: list[_Rule] = []
-        self._always: list[tuple[int, CompiledPattern]] = []
-        self._latin: dict[str, list[tuple[int, CompiledPattern]]] = {}
-        self._other: dict[str, dict[str, list[tuple[int, CompiledPattern]]]] = {}
+        self._patterns: list[tuple[int, re.Pattern[str]]] = []
+        self._screen = Screen()
         for rule in sorted((rule for rule in rules if rule.active), key=lambda rule: (rule.position, rule.code)):
             self._add(rule)
 
@@ -103,10 +114,11 @@ class Classifier:
         category: when it is one, it wins over the rules."""
         whole = _normal(text, subject)
         fired: dict[int, str] = {}
-        for index, pattern in self._candidates(whole.lower()):
-            if index not in fired and (evidence := _evidence(pattern.regex, whole, self._rules[index].alarm)):
+        for number in sorted(self._screen.candidates(whole.lower())):
+            index, regex = self._patterns[number]
+            if index not in fired and (evidence := _evidence(regex, whole, self._rules[index].alarm)):
                 fired[index] = evidence
-        return _decide([(self._rules[index], fired[index]) for index in sorted(fired)], hint)
+        return _decide([(self._rules[index], evidence) for index, evidence in fired.items()], hint)
 
     def _add(self, rule: ClassificationRule) -> None:
         try:
@@ -115,28 +127,10 @@ class Classifier:
         except Invalid as error:
             self.skipped.append((rule.code, error.detail))
             return
-        index = len(self._rules)
-        self._rules.append(_Rule(rule.code, rule.name, rule.scores, _is_alarm(rule.scores)))
         for pattern in compiled:
-            self._index(index, pattern)
-
-    def _index(self, index: int, pattern: CompiledPattern) -> None:
-        if not pattern.literals:
-            self._always.append((index, pattern))
-        for literal in pattern.literals:
-            if literal.isascii():
-                self._latin.setdefault(literal, []).append((index, pattern))
-            else:
-                rare = next(character for character in reversed(literal) if not character.isascii())
-                self._other.setdefault(rare, {}).setdefault(literal, []).append((index, pattern))
-
-    def _candidates(self, lower: str) -> list[tuple[int, CompiledPattern]]:
-        """The patterns of which a needed literal is there."""
-        found = [users for literal, users in self._latin.items() if literal in lower]
-        if not lower.isascii():
-            for character in self._other.keys() & set(lower):
-                found += [users for literal, users in self._other[character].items() if literal in lower]
-        return [item for users in (self._always, *found) for item in users]
+            self._screen.add(len(self._patterns), pattern.needs)
+            self._patterns.append((len(self._rules), pattern.regex))
+        self._rules.append(_Rule(rule.code, rule.name, rule.scores, _is_alarm(rule.scores)))
 
 
 def check_scores(scores: Mapping[str, Any]) -> None:
@@ -160,17 +154,22 @@ def _normal(text: str, subject: str | None) -> str:
     if subject:
         whole = f"{subject[:_SUBJECT_LIMIT]}. {whole}"
     if not whole.isascii():
-        whole = unicodedata.normalize("NFKC", whole).replace("’", "'").replace("‘", "'")[: TEXT_LIMIT + _SUBJECT_LIMIT]
+        whole = whole.replace("’", "'")
+        if _WIDE.search(whole):
+            whole = unicodedata.normalize("NFKC", whole)[: TEXT_LIMIT + _SUBJECT_LIMIT]
     return " ".join(whole.split())
 
 
 def _evidence(regex: re.Pattern[str], text: str, alarm: bool) -> str | None:
     """The first match that is not denied."""
     for match in regex.finditer(text):
-        start = match.start()
-        if not alarm or _DENIED.search(text[max(0, start - _LOOK_BACK) : start]) is None:
+        if not (alarm and _denied(text[max(0, match.start() - _LOOK_BACK) : match.start()])):
             return match.group()[:_EVIDENCE_LIMIT]
     return None
+
+
+def _denied(before: str) -> bool:
+    return _MAY_DENY.search(before) is not None and _DENIED.search(before) is not None
 
 
 def _is_alarm(scores: Mapping[str, Any]) -> bool:
@@ -194,12 +193,12 @@ def _decide(fired: Sequence[tuple[_Rule, str]], hint: str | None) -> Classified:
         category = wanted
         name, scores = "The channel named the category", {"category": {wanted: CATEGORY_NEEDS}}
         entries.insert(0, {"code": "channel-hint", "name": name, "evidence": wanted, "scores": scores})
-    matter = _greatest(totals.get("matter", {}), _MATTERS, MATTER_NEEDS) or Matter.ENQUIRY.value
-    complaint = matter == Matter.COMPLAINT
+    matter = _greatest(totals.get("matter", {}), _MATTERS, MATTER_NEEDS) or _ENQUIRY
+    complaint = matter == _COMPLAINT
     return Classified(
         category=category,
         matter=matter,
-        severity=_severity(totals.get("severity", {})) or (Severity.MINOR.value if complaint else None),
+        severity=_severity(totals.get("severity", {})) or (_SEVERITIES[-1] if complaint else None),
         complaint_type=_complaint_type(totals.get("complaint_type", {})) if complaint else None,
         fired=entries,
         warranty=_greatest(totals.get("warranty", {}), ("yes", "no"), 1),
@@ -207,21 +206,23 @@ def _decide(fired: Sequence[tuple[_Rule, str]], hint: str | None) -> Classified:
 
 
 def _category(totals: Mapping[str, float]) -> str:
-    urgent, hard = totals.get(Category.URGENT, 0), totals.get(Category.COMPLEX, 0)
+    urgent, hard = totals.get(_URGENT, 0), totals.get(_COMPLEX, 0)
     if urgent >= CATEGORY_NEEDS and urgent >= hard:
-        return Category.URGENT.value
-    return Category.COMPLEX.value if hard >= CATEGORY_NEEDS else Category.ROUTINE.value
+        return _URGENT
+    return _COMPLEX if hard >= CATEGORY_NEEDS else _ROUTINE
 
 
 def _severity(totals: Mapping[str, float]) -> str | None:
-    return next((word.value for word in _SEVERITIES if totals.get(word, 0) >= SEVERITY_NEEDS), None)
+    return next((word for word in _SEVERITIES if totals.get(word, 0) >= SEVERITY_NEEDS), None)
 
 
 def _complaint_type(totals: Mapping[str, float]) -> str:
-    return _greatest(totals, _TYPES, 1) or ComplaintType.OTHER.value
+    return _greatest(totals, _TYPES, 1) or _OTHER
 
 
 def _greatest(totals: Mapping[str, float], order: Iterable[str], needs: float) -> str | None:
     """The word with the greatest total, the earlier one in `order` where they are equal."""
+    if not totals:
+        return None
     best = max(order, key=lambda word: totals.get(word, 0))
-    return str(best) if totals.get(best, 0) >= needs else None
+    return best if totals.get(best, 0) >= needs else None

@@ -37,7 +37,7 @@ _SAFETY: Sequence[RuleData] = (
         r"\b(?:on|caught|catch(?:es|ing)?) fire\b",
         r"\bfire (?:broke|started|in (?:the|my|our)|brigade|department|fighters)\b",
         r"\bin flames\b", r"\bflames? (?:came|coming|out|shot)\b",
-        r"\bburn(?:ing|t)?[ -](?:smell|plastic|rubber|wire|cable)", r"\bsmell(?:s|ing|ed)? (?:of |like )?(?:something )?burn",
+        r"\bburn(?:ing|t)?[ -](?:smell|plastic|rubber|wire|cable)", r"\bsmell(?:s|ing|ed)? (?:of |like )?(?:something )?burn(?:ing|ed|t)?\b(?! (?:sugar|wood|oak|orange|caramel))",
         r"\b(?:melted|melting|scorched|charred)\b", "着火", "著火", "起火", "失火", "冒火", "火灾", "火災", "烧起来", "燒起來", "烧着了",
         "[焦糊]味",
     ),
@@ -51,7 +51,7 @@ _SAFETY: Sequence[RuleData] = (
         12, "safety-electric", "Electric shock or a bare wire", _DANGER,
         r"\belectric(?:al)? shocks?\b", r"\belectrocut\w+", r"\b(?:gave|gives|giving|get|gets|got) (?:me |us |him |her )?a shock\b",
         r"\b(?:got|was) (?:badly )?(?:shocked|zapped) (?:when|while|touching|by the (?:lamp|plug|socket|wire|switch))",
-        r"\bshort[- ]circuit", r"\b(?:exposed|bare|live) wir(?:e|es|ing)\b", "漏电", "漏電", "触电", "觸電", r"[被会]电[到了麻]", "短路", "跳闸",
+        r"\bshort[- ]circuit", r"\b(?:exposed|bare|live) wir(?:e|es|ing)\b", "漏[电電](?!保护|保護|开关|断路)", "触电", "觸電", r"[被会]电[到了麻]", "短路(?!保护)", "跳闸",
     ),
     _rule(
         13, "safety-gas", "Gas", _DANGER,
@@ -64,7 +64,7 @@ _SAFETY: Sequence[RuleData] = (
         r"\b(?:hurt|cut|burn(?:ed|t)|scalded|crushed|trapped|broke) (?:my|his|her|their|our) "
         r"(?:\w{1,15} )?(?:head|hands?|arms?|legs?|foot|feet|fingers?|toes?|face|eyes?|back|wrist|knees?)\b",
         r"\b(?:hurt|cut|burn(?:ed|t)|scalded) (?:myself|himself|herself|themselves|my (?:son|daughter|wife|husband|child|mother|father))\b",
-        r"\b(?:was|were|is|got|has been) (?:badly |slightly )?hurt\b",
+        r"\b(?:was|were|is|got|has been) (?:badly |slightly )?hurt\b", r"\bglass in (?:my|his|her) (?:hands?|foot|feet|face|eyes?|legs?)\b",
         r"\b(?:taken|rushed|went|go|is|was|are|ended up|admitted) (?:to|in|at) (?:the )?(?:hospital|emergency room|a&e)\b",
         "受伤", "受傷", "流血", "出血", "骨折", "住院", "送医", "急诊", "烫伤", "燙傷", "[砸夹压割划刮][伤傷到](?:了)?(?:我|人|孩|小孩|宝宝|老人|手|脚|腿|头|脸)",
         "(?:手|脚|腿|头|脸|指).{0,12}[砸夹压割划刮烫]伤", "砸伤", "摔伤",
@@ -107,7 +107,7 @@ _URGENT: Sequence[RuleData] = (
     ),
     _rule(
         22, "urgent-fraud", "Money or an account in wrong hands", {"category": {"urgent": 5}, "severity": {"major": 3}, "matter": {"service_request": 3}},
-        r"\b(?:un|not |never )authori[sz]ed\b.{0,20}(?:charge|payment|order|transaction|purchase)?",
+        r"\b(?:un|not |never )authori[sz]ed (?:\w{1,15} )?(?:charge|payment|order|transaction|purchase|withdrawal)s?\b",
         r"\b(?:hacked|phishing|defrauded|identity theft)\b", r"\b(?:used|uses|using|stole|stolen)\b.{0,20}\bcard\b.{0,40}\bwithout\b",
         r"\bstolen (?:card|account)\b", "盗刷", "盗用", "账号被盗", "被骗了钱", "诈骗", "盜刷",
     ),
@@ -118,7 +118,7 @@ _URGENT: Sequence[RuleData] = (
     ),
     _rule(
         24, "urgent-deadline", "A date that cannot wait", _PRESSING,
-        r"\b(?:need|must|has to|have to|require|before|by)\b.{0,25}\b(?:today|tonight|tomorrow|this (?:morning|afternoon|evening)|in an? hour)\b",
+        r"\b(?:need|must|ha(?:s|ve) to (?:be|arrive|leave|get)|require|before|by)\b.{0,25}\b(?:today|tonight|tomorrow|this (?:morning|afternoon|evening)|in an? hour)\b",
         r"\b(?:in|within) (?:one|an|two|half an?|the next|a few) (?:hours?|minutes?)\b",
         r"\b(?:wedding|party|funeral|guests|movers|moving|flight)\b.{0,20}\b(?:today|tonight|tomorrow|in (?:one|an|two) hours?)\b",
         "(?:今天|今晚|今日|明天|明早|下午|中午).{0,6}(?:必须|一定要|就要|要用|之前|婚礼|入住|搬家|验收)", "(?:一|半|两|1|2)个?小时.{0,2}[后内]",
@@ -173,7 +173,7 @@ _COMPLEX: Sequence[RuleData] = (
     _rule(
         41, "complex-regulator", "Authorities and consumer bodies", _LEGAL,
         r"\b(?:ombudsman|trading standards|better business bureau|bbb|consumer (?:rights|protection|association|council|affairs|advice)|attorney general)\b",
-        r"\b(?:the|a|with|to) (?:regulator|watchdog|authorities)\b", r"\b(?:12315|12345|12300)\b", "消协", "消费者协会", "消費者", "(?:市场|市監|市场监)(?:监)?(?:督|管)", "市监局", "工商局?(?:投诉|举报|局)", "举报你们",
+        r"\b(?:the|a|with|to) (?:regulator|watchdog|authorities)\b", r"\b(?:12315|12345|12300)\b", "(?:投诉|举报|打|上|到) ?315", "消协", "消费者协会", "消費者", "(?:市场|市監|市场监)(?:监)?(?:督|管)", "市监局", "工商局?(?:投诉|举报|局)", "举报你们",
         "黑猫投诉", "质监局",
     ),
     _rule(
@@ -189,7 +189,7 @@ _COMPLEX: Sequence[RuleData] = (
         r"\b(?:third|fourth|fifth|sixth|3rd|[4-9]th|umpteenth) time\b.{0,20}\b(?:call|contact|writ|ask|email|messag|report|complain|chas|repair|broke|fail|visit)",
         r"\b(?:several|many|multiple|numerous|countless|\d\d?) (?:phone |e-?mail |failed )?(?:calls|e-?mails|messages|complaints|visits|attempts|repairs|letters)\b"
         r".{0,50}\b(?:still|nothing|never|unresolved|no (?:solution|answer|reply|result))\b",
-        r"\b(?:again and again|over and over|time and again)\b",
+        r"\b(?:again and again|over and over|time and again)\b", r"\b(?:call|called|emailed|written|wrote|asked|chased)\b.{0,12}\bevery (?:single )?(?:day|week|month)\b",
         r"\bpassed (?:on |around )?(?:from|between)\b", r"\bfrom (?:department|pillar) to (?:department|post)\b",
         "(?:多次|好几次|许多次|无数次|数次|几次三番|反复|反覆|一再|再三|三番五次|[三四五六七八九十0-9]次).{0,16}(?:没|未|不|还是|依然|依旧|仍)",
         "(?:第[三四五六七八九十0-9]{1,3}|多|好几|[三四五六七八九十])次.{0,8}(?:报修|维修|投诉|联系|打电话|反映|返修)", "(?:好几|十几|几十|无数|多)(?:个|通|次)?(?:电话|邮件|消息).{0,20}(?:没|未|不)",
@@ -205,7 +205,7 @@ _COMPLEX: Sequence[RuleData] = (
         45, "complex-parties", "Several parties point at each other", {"category": {"complex": 4}, "matter": {"complaint": 3}, "complaint_type": {"process": 2}},
         r"\b(?:store|shop|courier|warehouse|manufacturer|installer|fitter|supplier|designer|seller|carrier)s? (?:says?|said|claims?|refuses?|blames?|told me)\b.{0,40}"
         r"\b(?:courier|warehouse|manufacturer|installer|fitter|supplier|store|shop|seller|carrier|designer)s?\b",
-        r"\b(?:blam(?:e|es|ing) each other|point(?:s|ing)? (?:the )?fingers?|(?:nobody|no one) (?:takes|wants to take) responsibility)\b",
+        r"\b(?:blam(?:e|es|ing) each other|point(?:s|ing)? (?:the )?fingers?|(?:nobody|no one) (?:takes|wants to take) responsibility|den(?:y|ies|ied) (?:any |all )?(?:responsibility|liability))\b",
         "踢皮球", "推来推去", "推卸责任", "互相(?:推|扯皮)", "扯皮", "(?:厂家|物流|门店|商场|经销商|平台|快递|工厂)说.{0,20}(?:厂家|物流|门店|商场|经销商|平台|快递|工厂)",
     ),
     _rule(
@@ -216,7 +216,7 @@ _COMPLEX: Sequence[RuleData] = (
     _rule(
         47, "complex-contract", "Contract and liability", {"category": {"complex": 4}},
         r"\bcontracts?\b", r"\b(?:breach(?:ed)?|in breach|liable|liability|penalty clause|terms in your agreement)\b",
-        "合同", "违约", "違約", "霸王条款", "协议里", "(?:定金|订金).{0,6}(?:不退|纠纷|退不)", "工期.{0,4}(?:延|拖)", "免责",
+        "合同(?!.{0,2}吗)", "违约", "違約", "霸王条款", "协议里", "(?:定金|订金).{0,6}(?:不退|纠纷|退不)", "工期.{0,4}(?:延|拖)", "免责",
     ),
     _rule(
         48, "complex-breach", "Accuses us of breaking the contract", {"matter": {"complaint": 3}, "complaint_type": {"process": 2}},
@@ -233,7 +233,7 @@ _COMPLEX: Sequence[RuleData] = (
         r"\b(?:fitters?|installers?|technicians?|drivers?|delivery (?:men|team|man|people)|your (?:people|team|men))\b.{0,30}"
         r"\b(?:damaged|ruined|drilled into|destroyed|smashed|scratched|dented) (?:my|our|the|a) (?:\w{1,12} )?(?:floor|wall|parquet|door|pipe|ceiling|car|lift|stairs|tiles|worktop)",
         r"\bdamage to (?:my|our|the) (?:\w{1,15} )?(?:floor|wall|parquet|ceiling|home|house|property)",
-        "(?:把|弄坏|砸坏|损坏|刮花).{0,4}(?:地板|墙|地砖|门|电梯|天花板|水管).{0,4}(?:砸|坏|刮|弄|破|花|损)?",
+        "把.{0,6}(?:地板|墙|地砖|门|电梯|天花板|水管).{0,4}[砸弄刮划撞搞打][坏破花伤爆]", "[砸弄刮划撞损]坏了?.{0,4}(?:地板|墙|地砖|大门|电梯|天花板|水管)",
     ),
     _rule(
         51, "complex-privacy", "Personal data", {"category": {"complex": 4}, "matter": {"service_request": 3}},
@@ -309,7 +309,7 @@ _REQUESTS: Sequence[RuleData] = (
     ),
     _rule(
         71, "request-return", "Return or exchange", _REQUEST,
-        r"\b(?:want|like|need|wish|how do i|can i|could i|please)\b.{0,16}\b(?:return|exchange|send back|swap)\b", r"\bplease exchange\b", r"\b(?:wrong|different) (?:colou?r|size|item|product|model|one)\b", "(?:我要|想|申请|怎么|可以|能|需要)(?:退|换)(?:货|掉|一个|成)?", "换货", "发错", "想把.{0,10}换成",
+        r"\b(?:want|like|need|wish|how do i|can i|could i|please)\b.{0,12}\b(?:return|exchange|send back|swap)\b(?! (?:policy|period|window))", r"\bplease exchange\b", r"\b(?:wrong|different) (?:colou?r|size|item|product|model|one)\b", "(?:我要|想|申请|怎么|可以|能|需要)(?:退|换)(?:货|掉|一个|成)?", "换货", "发错", "想把.{0,10}换成",
     ),
     _rule(
         72, "request-replacement", "A missing or spare part", _REQUEST,
@@ -319,7 +319,7 @@ _REQUESTS: Sequence[RuleData] = (
     _rule(
         73, "request-repair", "Repair", _REQUEST,
         r"\b(?:repair(?:ed|s)?|fix(?:ed)?|mend)\b", r"\b(?:technician|fitter|someone|somebody|engineer) (?:to |can |could )?(?:come|visit|repair|adjust|look|fix)", r"\bsend (?:someone|somebody|a (?:technician|fitter|repairman))\b",
-        r"\b(?:stopped working|does ?n'?t (?:work|close|open|turn on)|not working|is (?:loose|jammed|stuck|blocked))\b", "维修", "报修", "返修", "修理", "修一下", "上门修", "派(?:人|师傅)", "师傅.{0,6}(?:来|上门)", "不亮了", "卡住", "松了", "打不开", "拆不下", "失灵",
+        r"\b(?:stopped working|does ?n'?t (?:work|close|open|turn on)|not working|is (?:loose|jammed|stuck|blocked))\b", "维修", "报修", "返修", "修理", "修一下", "上门修", "派(?:人|师傅)", "师傅.{0,4}上门", "不亮了", "卡住", "松了", "打不开", "拆不下", "失灵",
     ),
     _rule(
         74, "request-booking", "Appointment, installation, measuring", _REQUEST,
@@ -340,7 +340,7 @@ _REQUESTS: Sequence[RuleData] = (
     ),
     _rule(
         78, "request-dispatch", "Asks for help on the spot", {"matter": {"service_request": 2}},
-        r"\b(?:please )?(?:help|send help|call me|call us|call now|need (?:some|any)one|what should (?:i|we) do)\b", "怎么办", "快来人", "派人来", "帮(?:我|忙)?.{0,2}处理", "处理一下", "能.{0,2}来吗", "送到", "等着用",
+        r"\b(?:please )?(?:help|send help|call me|call us|call now|need (?:some|any)one|what should (?:i|we) do)\b", "怎么办", "快来人", "派人来", "帮(?:我|忙)?.{0,2}处理", "处理一下", "能.{0,2}来吗", "必须送", "等着用", "尽快(?:发|送|安排)", "催(?:一下)?发货", "寄给我", "补漆",
     ),
     _rule(
         79, "request-urgent", "Urgent, and so more than a question", {"matter": {"service_request": 2}},

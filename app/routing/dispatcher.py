@@ -71,14 +71,14 @@ class Dispatcher:
                     if not free:
                         return None
                     plan = Plan(free)
-                page = await _page(session, plan, seen)
-                if not page:
-                    break
+                page, more = await _page(session, plan, seen)
                 seen += [entry.conversation_id for entry, _ in page]
                 missed = await self._offer(session, catalog, plan, page)
             for choice in missed:
                 plan.undo(choice.decision)
                 contended = True
+            if not more:
+                break
         return RETRY_S if contended else None
 
     async def _offer(
@@ -113,16 +113,20 @@ async def _free_agents(session: AsyncSession) -> list[AgentView]:
     return [explain.view(row) for row in await connection.fetch(_FREE)]
 
 
-async def _page(session: AsyncSession, plan: Plan, seen: Sequence[UUID]) -> list[tuple[Waiting, str]]:
-    """The next entries that an agent with room could take; never more than there is room for."""
+async def _page(session: AsyncSession, plan: Plan, seen: Sequence[UUID]) -> tuple[list[tuple[Waiting, str]], bool]:
+    """The next entries that an agent with room could take, never more than there is room for; and whether there may be others.
+
+    The first of them takes or keeps some room, and none comes twice: so the pages end.
+    """
     usable = plan.usable()
     room = sum(free for _, free in usable)
     if room <= 0:
-        return []
+        return [], False
     agents, queues, free = _columns(usable)
     connection = await driver(session)
-    rows = await connection.fetch(_WAITING, agents, queues, free, plan.patience_s, seen, min(PAGE, room))
-    return [(explain.waiting_from(row, row["skills"]), row["channel_type"]) for row in rows]
+    limit = min(PAGE, room)
+    rows = await connection.fetch(_WAITING, agents, queues, free, plan.patience_s, seen, limit)
+    return [(explain.waiting_from(row, row["skills"]), row["channel_type"]) for row in rows], len(rows) == limit
 
 
 def _columns(usable: Iterable[tuple[AgentView, int]]) -> tuple[list[UUID], list[UUID | None], list[int]]:

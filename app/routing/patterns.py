@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from re import _constants as op  # type: ignore[attr-defined]  # the standard library's own parser: there is no other
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -20,6 +21,8 @@ from app.errors import Invalid
 TEXT_LIMIT = 4_000
 PATTERN_LIMIT = 500
 WAYS_LIMIT = 10_000
+_RUNS_LIMIT = 24
+_REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 _PLAIN = re.compile(r"[^\\.^$*+?{}\[\]|()]+")
 _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
@@ -27,26 +30,38 @@ _CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 
 @dataclass(frozen=True, slots=True)
 class CompiledPattern:
-    """`literals`: a match contains at least one of them, in lower case; empty when nothing can be said."""
+    """`needs`: a match contains at least one literal (in lower case) of each set; empty when nothing can be said."""
 
     regex: re.Pattern[str]
-    literals: frozenset[str]
+    needs: tuple[frozenset[str], ...]
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises Invalid(field="patterns") when the pattern is no regular expression, too long, matches nothing or
-    everything, or could run for too long."""
+    """Raises Invalid(field="patterns") when the pattern is no regular expression, too long, matches nothing at all, or
+    could run for too long."""
+    compile_pattern(pattern)
+
+
+@lru_cache(maxsize=5_000)
+def compile_pattern(pattern: str) -> CompiledPattern:
+    """Raises Invalid as `check_pattern` does. Kept, since a changed set-up compiles all rules again."""
     if len(pattern) > PATTERN_LIMIT:
         raise Invalid(f"a pattern has at most {PATTERN_LIMIT} characters", field="patterns")
     if not pattern.strip():
         raise Invalid("a pattern must not be empty", field="patterns")
+    # In ASCII mode a Chinese character is no word character, so that \b holds between Chinese and Latin letters.
+    flags = re.IGNORECASE | (re.ASCII if pattern.isascii() else re.NOFLAG)
     if _PLAIN.fullmatch(pattern):
-        return
+        return CompiledPattern(re.compile(_plain(pattern), flags), (frozenset({" ".join(pattern.lower().split())}),))
     try:
-        re.compile(pattern)
-        tree = parser.parse(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+        tree, regex = parser.parse(pattern, flags), re.compile(pattern, flags)
+    except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise Invalid(f"{pattern!r} is not a regular expression: {error}", field="patterns") from None
+    _check_cost(pattern, tree)
+    return CompiledPattern(regex, tuple(_needed(tree)))
+
+
+def _check_cost(pattern: str, tree: Any) -> None:
     if tree.getwidth()[0] == 0:
         raise Invalid(f"{pattern!r} also matches nothing at all, so it would always fire", field="patterns")
     if _ways(tree) > WAYS_LIMIT:
@@ -55,18 +70,6 @@ def check_pattern(pattern: str) -> None:
             "and bounded gaps such as .{0,20}",
             field="patterns",
         )
-
-
-def compile_pattern(pattern: str) -> CompiledPattern:
-    """Raises Invalid as `check_pattern` does."""
-    check_pattern(pattern)
-    if _PLAIN.fullmatch(pattern):
-        source, literals = _plain(pattern), frozenset({" ".join(pattern.lower().split())})
-    else:
-        source, literals = pattern, _needed(parser.parse(pattern)) or frozenset()
-    # In ASCII mode a Chinese character is no word character, so that \b holds between Chinese and Latin letters.
-    flags = re.IGNORECASE | (re.ASCII if pattern.isascii() else re.NOFLAG)
-    return CompiledPattern(re.compile(source, flags), literals)
 
 
 def _plain(words: str) -> str:
@@ -95,7 +98,7 @@ def _ways_of(kind: Any, value: Any) -> float:
         return _ways(value[1])
     if kind is op.BRANCH:
         return _ways_of_branch(value[1])
-    if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
+    if kind in _REPEATS:
         return _ways_of_repeat(*value)
     return float("inf") if kind in (op.GROUPREF, op.GROUPREF_EXISTS) else 1.0
 
@@ -123,38 +126,74 @@ def _ways_of_repeat(low: int, high: Any, items: Any) -> float:
     return counts * inner**most if most < 30 else float("inf")
 
 
-def _needed(items: Iterable[tuple[Any, Any]]) -> frozenset[str] | None:
-    """The best set of literals of which every match contains one, or None when a single letter is all there is."""
+def _needed(items: Iterable[tuple[Any, Any]]) -> list[frozenset[str]]:
+    """Sets of literals of each of which every match contains one; the most telling set first, useless ones left out."""
     found: list[frozenset[str]] = []
-    run = ""
+    runs = frozenset({""})
     for kind, value in items:
-        if kind is op.LITERAL:
-            run += chr(value).lower()
+        exact = _exact_of(kind, value)
+        if exact is not None and len(runs) * len(exact) <= _RUNS_LIMIT:
+            runs = frozenset(run + more for run in runs for more in exact)
             continue
-        if kind is op.AT:
-            continue
-        found.append(frozenset({run}))
-        run = ""
-        if (inner := _needed_of(kind, value)) is not None:
-            found.append(inner)
-    found.append(frozenset({run}))
-    best = max(found, key=lambda literals: (min(map(_weight, literals)), -len(literals)))
-    return best if min(map(_weight, best)) >= 2 else None
+        found.append(runs)
+        runs = frozenset({""}) if exact is None else exact
+        if exact is None:
+            found += _needed_of(kind, value)
+    found.append(runs)
+    useful = [_shortest(literals) for literals in found if min(map(_weight, literals)) >= 2]
+    return sorted(useful, key=_telling, reverse=True)
 
 
-def _needed_of(kind: Any, value: Any) -> frozenset[str] | None:
+def _needed_of(kind: Any, value: Any) -> list[frozenset[str]]:
     if kind is op.SUBPATTERN:
         return _needed(value[3])
     if kind is op.ATOMIC_GROUP:
         return _needed(value)
-    if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
-        return _needed(value[2]) if value[0] >= 1 else None
+    if kind in _REPEATS:
+        return _needed(value[2]) if value[0] >= 1 else []
     if kind is op.BRANCH:
-        each = [_needed(branch) for branch in value[1]]
+        each = [_needed(branch)[:1] for branch in value[1]]
+        return [frozenset().union(*(best[0] for best in each))] if all(each) else []
+    return []
+
+
+def _exact(items: Iterable[tuple[Any, Any]]) -> frozenset[str] | None:
+    """Everything that a sequence can match, when that is a handful of literals."""
+    runs = frozenset({""})
+    for kind, value in items:
+        more = _exact_of(kind, value)
+        if more is None or len(runs) * len(more) > _RUNS_LIMIT:
+            return None
+        runs = frozenset(run + end for run in runs for end in more)
+    return runs
+
+
+def _exact_of(kind: Any, value: Any) -> frozenset[str] | None:
+    if kind is op.LITERAL:
+        return frozenset({chr(value).lower()})
+    if kind is op.AT:
+        return frozenset({""})
+    if kind is op.IN:
+        literal = len(value) <= _RUNS_LIMIT and all(item[0] is op.LITERAL for item in value)
+        return frozenset(chr(item[1]).lower() for item in value) if literal else None
+    if kind is op.SUBPATTERN:
+        return _exact(value[3])
+    if kind is op.BRANCH:
+        each = [_exact(branch) for branch in value[1]]
         return None if None in each else frozenset().union(*(literals for literals in each if literals))
-    if kind is op.IN and all(item[0] is op.LITERAL for item in value):
-        return frozenset(chr(item[1]).lower() for item in value)
+    if kind in _REPEATS and value[:2] == (0, 1):
+        once = _exact(value[2])
+        return None if once is None else once | {""}
     return None
+
+
+def _shortest(literals: frozenset[str]) -> frozenset[str]:
+    """Without those that contain another one."""
+    return frozenset(one for one in literals if not any(other in one for other in literals - {one}))
+
+
+def _telling(literals: frozenset[str]) -> tuple[int, int]:
+    return min(6, *map(_weight, literals), 6), -len(literals)
 
 
 def _weight(literal: str) -> int:

@@ -183,7 +183,7 @@ def _bounded(request: Request) -> Callable[[], Coroutine[Any, Any, Message]]:
 async def reading(database: Database) -> AsyncIterator[AsyncSession]:
     """A transaction in which the database itself refuses every change."""
     async with database.begin() as session:
-        await session.execute(text("SET TRANSACTION READ ONLY"))
+        await (await session.connection()).execute(text("SET TRANSACTION READ ONLY"))
         yield session
 
 

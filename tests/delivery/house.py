@@ -49,6 +49,7 @@ class FakeAdapter:
     capabilities: Any = ONCE
     answer: Answer | None = None
     calls: list[Outgoing] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
 
     def verify(self, config: Any, call: Call) -> None:
         raise NotImplementedError
@@ -58,6 +59,7 @@ class FakeAdapter:
 
     async def send(self, config: Any, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         self.calls.append(outgoing)
+        self.called.set()
         if self.answer is None:
             return Sent(provider_message_id=f"p-{outgoing.message_id}")
         return await self.answer(outgoing)

@@ -17,8 +17,7 @@ async def die_in_flight(house: House, adapter: FakeAdapter) -> None:
     """Lease what is due and send it, but never learn what became of it."""
     sender = house.sender()
     await sender.step()
-    while not adapter.calls:
-        await asyncio.sleep(0)
+    await adapter.called.wait()
     await sender.drain(0)
 
 
@@ -93,6 +92,30 @@ async def test_an_overtaken_success_is_believed_and_an_overtaken_failure_is_not(
     assert [item.outcome for item in await house.attempts(bad.id)] == ["permanent"]
 
 
+async def test_an_overtaken_failure_leaves_the_next_attempt_alone(house: House) -> None:
+    go = {1: asyncio.Event(), 2: asyncio.Event()}
+
+    async def answer(outgoing: Outgoing) -> Sent:
+        await go[outgoing.attempt].wait()
+        if outgoing.attempt == 1:
+            raise SendError(SendFailure.PERMANENT, "HTTP 400")
+        return Sent()
+
+    [message] = await house.write(await house.conversation(await house.channel(idempotent(answer))))
+    slow, other = house.sender(), house.sender()
+    await slow.step()
+    await house.expire_leases()
+    await other.step()
+    go[1].set()
+    await slow.drain(5)
+    [row] = await house.outbox()
+    assert (row.attempts, (await house.message(message.id)).status) == (2, "sending")
+    go[2].set()
+    await other.drain(5)
+    assert (await house.message(message.id)).status == "sent"
+    assert [item.outcome for item in await house.attempts(message.id)] == ["permanent", "sent"]
+
+
 async def test_two_senders_send_each_message_once(house: House) -> None:
     """300 messages in 60 conversations and two channels, taken by two processes' worth of senders."""
     adapters = FakeAdapter(), FakeAdapter()
@@ -110,7 +133,7 @@ async def test_two_senders_send_each_message_once(house: House) -> None:
             await house.write(await house.conversation(channel_id), 5)
     other = Database(house.settings)
     async with house.sending() as one, house.sending(database=other) as two:
-        await one.until_empty(60)
+        await one.until_empty()
         assert one.sender is not two.sender
     await other.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -40,13 +41,21 @@ class Partner:
         await send({"type": "http.response.body", "body": b""})
 
 
+class Server(uvicorn.Server):
+    def __init__(self, partner: Partner) -> None:
+        super().__init__(uvicorn.Config(partner, port=0, log_level="error", lifespan="off", ws="none"))
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
 @asynccontextmanager
 async def listening(partner: Partner) -> AsyncIterator[str]:
-    server = uvicorn.Server(uvicorn.Config(partner, port=0, log_level="error", lifespan="off", ws="none"))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    serving = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.001)
+    server = Server(partner)
+    serving = asyncio.create_task(server.serve())
+    await server.ready.wait()
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/hook"
     finally:

@@ -60,7 +60,15 @@ def test_a_frame_has_type_cursor_and_place_in_front() -> None:
 
 def test_the_customer_sees_nothing_of_the_inside() -> None:
     assert event().customer_frame is None
-    inner = {"id": "1", "status": "open", "subject": None, "last_seq": 1, "created_at": "", "updated_at": "", "category": "urgent"}
+    inner = {
+        "id": "1",
+        "status": "open",
+        "subject": None,
+        "last_seq": 1,
+        "created_at": "",
+        "updated_at": "",
+        "category": "urgent",
+    }
     payload = orjson.dumps({"conversation": inner, "changed": ["category"]}).decode()
     shown = event(type="conversation.updated", payload=payload, to_customer=True).customer_frame
     assert shown is not None

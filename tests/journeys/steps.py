@@ -20,7 +20,9 @@ RECEIPT = {
 async def take(team: Team, text: str) -> dict[str, Any]:
     """The agent is offered the message and accepts; the conversation is theirs."""
     created = await team.desk.expect("message.created", lambda frame: text in frame["message"]["text"])
-    offer = await team.desk.expect("offer.created", lambda frame: frame["conversation_id"] == created["conversation_id"])
+    offer = await team.desk.expect(
+        "offer.created", lambda frame: frame["conversation_id"] == created["conversation_id"]
+    )
     await team.desk.command("offer.accept", offer_id=offer["offer_id"])
     await team.desk.expect("conversation.assigned")
     conversation = await team.server.api("GET", f"/conversations/{created['conversation_id']}")
@@ -38,7 +40,8 @@ async def reply(team: Team, conversation_id: str, text: str) -> dict[str, Any]:
 async def delivered(team: Team, answer: dict[str, Any]) -> None:
     """The desk hears that the channel took it."""
     await team.desk.expect(
-        "message.status", lambda frame: frame["message_id"] == answer["message_id"] and frame["status"] in ("sent", "delivered", "read")
+        "message.status",
+        lambda frame: frame["message_id"] == answer["message_id"] and frame["status"] in ("sent", "delivered", "read"),
     )
 
 
@@ -65,7 +68,17 @@ async def confirm(team: Team, link: str) -> None:
     closed = await team.desk.expect("conversation.closed")
     conversation = await team.server.api("GET", f"/conversations/{closed['conversation_id']}")
     assert conversation["status"] == "closed"
-    types = [event["type"] for event in (await team.server.api("GET", f"/conversations/{conversation['id']}/events?limit=200"))["items"]]
+    types = [
+        event["type"]
+        for event in (await team.server.api("GET", f"/conversations/{conversation['id']}/events?limit=200"))["items"]
+    ]
     assert types[:2] == ["conversation.created", "message.created"]
-    for wanted in ("offer.created", "offer.accepted", "conversation.assigned", "conversation.resolved", "feedback.received", "conversation.closed"):
+    for wanted in (
+        "offer.created",
+        "offer.accepted",
+        "conversation.assigned",
+        "conversation.resolved",
+        "feedback.received",
+        "conversation.closed",
+    ):
         assert wanted in types, f"{wanted} is missing in {types}"

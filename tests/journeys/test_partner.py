@@ -33,7 +33,9 @@ def item(text: str, **more: Any) -> dict[str, Any]:
     return {"id": f"p-{secrets.token_hex(6)}", "from": sender, "text": text, "conversation_ref": "order-77", **more}
 
 
-async def test_from_the_first_message_to_the_confirmation(team: Team, partner: PartnerSystem, channel: dict[str, Any]) -> None:
+async def test_from_the_first_message_to_the_confirmation(
+    team: Team, partner: PartnerSystem, channel: dict[str, Any]
+) -> None:
     async with httpx.AsyncClient() as client:
         answer = await partner.post(client, channel["webhook_url"], item("Where is my order 77?"))
     assert answer.status_code == 200
@@ -49,7 +51,9 @@ async def test_from_the_first_message_to_the_confirmation(team: Team, partner: P
     await steps.confirm(team, steps.link_in(receipt["data"]["message"]["text"]))
 
 
-async def test_not_solved_reopens_to_the_same_owner(team: Team, partner: PartnerSystem, channel: dict[str, Any]) -> None:
+async def test_not_solved_reopens_to_the_same_owner(
+    team: Team, partner: PartnerSystem, channel: dict[str, Any]
+) -> None:
     async with httpx.AsyncClient() as client:
         await partner.post(client, channel["webhook_url"], item("The hinge is missing."))
         conversation = await steps.take(team, "hinge")
@@ -65,7 +69,9 @@ async def test_not_solved_reopens_to_the_same_owner(team: Team, partner: Partner
     assert again["cycle"] == 2
 
 
-async def test_a_call_that_is_not_genuine_is_refused(team: Team, partner: PartnerSystem, channel: dict[str, Any]) -> None:
+async def test_a_call_that_is_not_genuine_is_refused(
+    team: Team, partner: PartnerSystem, channel: dict[str, Any]
+) -> None:
     async with httpx.AsyncClient() as client:
         headers = partner.headers("x", b"{}")
         answer = await client.post(channel["webhook_url"], content=b'{"id":"forged"}', headers=headers)
@@ -73,7 +79,9 @@ async def test_a_call_that_is_not_genuine_is_refused(team: Team, partner: Partne
     assert answer.json()["code"] == "not-genuine"
 
 
-async def test_what_cannot_be_read_is_kept_and_can_be_replayed(team: Team, partner: PartnerSystem, channel: dict[str, Any]) -> None:
+async def test_what_cannot_be_read_is_kept_and_can_be_replayed(
+    team: Team, partner: PartnerSystem, channel: dict[str, Any]
+) -> None:
     async with httpx.AsyncClient() as client:
         body = b'[{"id":"a1","from":{"id":"c-1"},"text":"a good one"},{"text":"a bad one"}]'
         answer = await client.post(channel["webhook_url"], content=body, headers=partner.headers("batch", body))

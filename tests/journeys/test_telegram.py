@@ -19,7 +19,13 @@ def update(text: str, chat: int = 4711) -> dict[str, Any]:
     person = {"id": chat, "is_bot": False, "first_name": "Li", "last_name": "Wei", "language_code": "zh-hans"}
     return {
         "update_id": number,
-        "message": {"message_id": number, "from": person, "chat": {"id": chat, "type": "private"}, "date": 1789000000, "text": text},
+        "message": {
+            "message_id": number,
+            "from": person,
+            "chat": {"id": chat, "type": "private"},
+            "date": 1789000000,
+            "text": text,
+        },
     }
 
 
@@ -29,7 +35,9 @@ async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
     config = {"bot_token": "123:secret-of-the-bot", "secret_token": "hook-secret", "api_base": telegram.base}
     channel = await team.server.make_channel("telegram", config, queue_id=team.queue_id)
     async with httpx.AsyncClient() as client:
-        forged = await client.post(channel["webhook_url"], json=update("forged"), headers={"x-telegram-bot-api-secret-token": "no"})
+        forged = await client.post(
+            channel["webhook_url"], json=update("forged"), headers={"x-telegram-bot-api-secret-token": "no"}
+        )
         assert forged.status_code == 401
         headers = {"x-telegram-bot-api-secret-token": "hook-secret"}
         answer = await client.post(channel["webhook_url"], json=update("衣柜的门刮花了"), headers=headers)

@@ -13,7 +13,9 @@ from tests.support.sockets import Refused, Widget
 
 
 async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
-    channel = await team.server.make_channel("webchat", {"allowed_origins": ["https://shop.example"]}, queue_id=team.queue_id)
+    channel = await team.server.make_channel(
+        "webchat", {"allowed_origins": ["https://shop.example"]}, queue_id=team.queue_id
+    )
     async with Widget(team.server.socket_base, channel["id"]) as widget:
         stored = await widget.command("message.send", client_message_id="m1", text="Is the oak table in stock?")
         assert stored["seq"] == 1
@@ -24,7 +26,9 @@ async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
         await widget.expect("agent.joined", lambda frame: frame["agent"]["name"] == "Ada Agent")
         await team.desk.command("typing", conversation_id=conversation["id"], on=True)
         await widget.expect("typing", lambda frame: frame["on"])
-        await team.desk.command("message.send", conversation_id=conversation["id"], kind="note", text="VIP?", client_message_id="n1")
+        await team.desk.command(
+            "message.send", conversation_id=conversation["id"], kind="note", text="VIP?", client_message_id="n1"
+        )
         sent = await steps.reply(team, conversation["id"], "Yes, two of them.")
         shown = await widget.expect("message.created", lambda frame: frame["message"]["text"] == "Yes, two of them.")
         assert shown["seq"] == 3
@@ -70,7 +74,9 @@ async def test_reconnecting_with_the_cursor_replays_what_was_missed(team: Team) 
 
 
 async def test_another_site_is_refused(team: Team) -> None:
-    channel = await team.server.make_channel("webchat", {"allowed_origins": ["https://shop.example"]}, queue_id=team.queue_id)
+    channel = await team.server.make_channel(
+        "webchat", {"allowed_origins": ["https://shop.example"]}, queue_id=team.queue_id
+    )
     widget = Widget(team.server.socket_base, channel["id"])
     await widget.connect(origin="https://evil.example")
     error = await widget.expect("error")

@@ -120,7 +120,12 @@ class TelegramServer(HttpServer):
     async def sent(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         self._ids += 1
         call = orjson.loads(body)
-        result = {"message_id": self._ids, "chat": {"id": call["chat_id"]}, "date": int(time.time()), "text": call.get("text")}
+        result = {
+            "message_id": self._ids,
+            "chat": {"id": call["chat_id"]},
+            "date": int(time.time()),
+            "text": call.get("text"),
+        }
         return 200, {"content-type": "application/json"}, orjson.dumps({"ok": True, "result": result})
 
 

@@ -103,7 +103,9 @@ class Server:
         assert wanted, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    async def make_agent(self, name: str, *, role: str = "agent", capacity: int = 6, queue_ids: Any = None) -> dict[str, Any]:
+    async def make_agent(
+        self, name: str, *, role: str = "agent", capacity: int = 6, queue_ids: Any = None
+    ) -> dict[str, Any]:
         """{id, token, ...}"""
         body: dict[str, Any] = {
             "name": name,
@@ -119,5 +121,7 @@ class Server:
         return made
 
     async def make_channel(self, type: str, config: dict[str, Any], **more: Any) -> dict[str, Any]:
-        made: dict[str, Any] = await self.api("POST", "/channels", {"type": type, "name": type, "config": config, **more})
+        made: dict[str, Any] = await self.api(
+            "POST", "/channels", {"type": type, "name": type, "config": config, **more}
+        )
         return made

@@ -12,8 +12,10 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints.leaving import hand_back
 from app.desk.endpoints.shared import (
     Body,
+    CatalogDep,
     ContextDep,
     Moment,
     Name,
@@ -66,8 +68,8 @@ class NewAgent(Body):
     email: Email
     role: Role = Role.AGENT
     capacity: Capacity = 6
-    skills: Words = []
-    languages: Words = []
+    skills: Words = Field(default_factory=list)
+    languages: Words = Field(default_factory=list)
     queue_ids: QueueIds | None = None
 
 
@@ -204,8 +206,12 @@ async def change_agent(
     response: Response,
     session: SessionDep,
     context: ContextDep,
+    catalog: CatalogDep,
     principal: Admin,
 ) -> AgentShape:
+    """Deactivating takes back what they hold, as DELETE does."""
+    if given.active is False:
+        await hand_back(session, principal, agent_id, catalog)
     row = await locked(session, Agent, agent_id, _WHAT)
     require_version(request, row)
     if given.active is False and row.active:
@@ -227,8 +233,11 @@ async def change_agent(
 
 
 @router.delete("/agents/{agent_id}", status_code=204)
-async def deactivate_agent(agent_id: UUID, session: SessionDep, context: ContextDep, principal: Admin) -> None:
-    """Their tokens end at once. Refused while they hold conversations: transfer those first."""
+async def deactivate_agent(
+    agent_id: UUID, session: SessionDep, context: ContextDep, catalog: CatalogDep, principal: Admin
+) -> None:
+    """Their tokens end at once; their offers and conversations go back to the queue with their age."""
+    await hand_back(session, principal, agent_id, catalog)
     row = await locked(session, Agent, agent_id, _WHAT)
     if not row.active:
         return
@@ -241,9 +250,9 @@ async def deactivate_agent(agent_id: UUID, session: SessionDep, context: Context
 
 
 def _require_free(agent: Agent) -> None:
-    """The row is held, so nobody can offer them anything until we are done."""
+    """The row is held, so nobody can offer them anything until we are done; something may have come just before."""
     if agent.load > 0:
-        raise Conflict("the agent still has offers or conversations; transfer those first", load=agent.load)
+        raise Conflict("the agent was given something this very moment; try again", load=agent.load)
 
 
 @router.post("/agents/{agent_id}/token", status_code=201)

@@ -81,9 +81,7 @@ async def download(
     attachment_id: UUID, session: SessionDep, context: ContextDep, principal: CurrentPrincipal
 ) -> FileResponse:
     """The bytes, to be saved and never run: whatever a customer sends, no browser opens it in our name."""
-    found = await session.exec(
-        select(Attachment).where(col(Attachment.id) == attachment_id, _seen_by(principal))
-    )
+    found = await session.exec(select(Attachment).where(col(Attachment.id) == attachment_id, _seen_by(principal)))
     row = found.one_or_none()
     if row is None:
         raise NotFound("there is no such attachment")
@@ -122,26 +120,28 @@ async def to_send(session: AsyncSession, principal: Principal, ids: Sequence[UUI
     for number, wanted in enumerate(ids):
         if wanted not in rows:
             raise Invalid(f"there is no attachment {wanted}", field=f"attachments.{number}")
-    return [_remembered(rows[wanted]) for wanted in ids]
+    return [await _remembered(session, rows[wanted]) for wanted in ids]
 
 
-def _remembered(row: Attachment) -> dict[str, Any]:
+async def _remembered(session: AsyncSession, row: Attachment) -> dict[str, Any]:
+    """A file that another message carries already is listed anew: each message shows its own to those who see it."""
+    if row.message_id is not None:
+        row = Attachment(**row.model_dump(include={"sha256", "size", "media_type", "name"}))
+        session.add(row)
+        await session.flush()
     kept = row.model_dump(include={"name", "media_type", "size", "sha256"})
     return {"id": str(row.id), **kept}
 
 
 async def bind(session: AsyncSession, message: Message) -> None:
-    """Fresh uploads belong to the message that sends them; a file that is sent again is listed under a new id."""
-    fresh = [UUID(item["id"]) for item in message.attachments]
-    if not fresh:
-        return
-    bound = await session.execute(
-        update(Attachment)
-        .where(col(Attachment.id).in_(fresh), col(Attachment.message_id).is_(None))
-        .values(message_id=message.id)
-        .returning(col(Attachment.id))
-    )
-    bound.all()
+    """Its uploads belong to the message from now on: who sees it may read them."""
+    ids = [UUID(item["id"]) for item in message.attachments]
+    if ids:
+        await session.execute(
+            update(Attachment)
+            .where(col(Attachment.id).in_(ids), col(Attachment.message_id).is_(None))
+            .values(message_id=message.id)
+        )
 
 
 def _plain_name(name: str) -> str:

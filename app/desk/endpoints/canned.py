@@ -71,9 +71,7 @@ class ReplyShape(Shape):
 
 
 @router.post("/canned-replies", status_code=201)
-async def create_canned_reply(
-    given: NewReply, response: Response, session: SessionDep, principal: Admin
-) -> ReplyShape:
+async def create_canned_reply(given: NewReply, response: Response, session: SessionDep, principal: Admin) -> ReplyShape:
     row = CannedReply(**given.model_dump())
     await save(session, row)
     await record(session, principal, "canned_reply.created", id=row.id, shortcut=row.shortcut)
@@ -100,9 +98,7 @@ async def list_canned_replies(
 
 
 @router.get("/canned-replies/{reply_id}")
-async def get_canned_reply(
-    reply_id: UUID, response: Response, session: SessionDep, _: CurrentPrincipal
-) -> ReplyShape:
+async def get_canned_reply(reply_id: UUID, response: Response, session: SessionDep, _: CurrentPrincipal) -> ReplyShape:
     row = await one(session, CannedReply, reply_id, _WHAT)
     tag(response, row)
     return ReplyShape.model_validate(row)

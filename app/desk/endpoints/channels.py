@@ -26,11 +26,11 @@ from app.desk.endpoints.shared import (
     api_router,
     change,
     locked,
-    require_version,
     not_null,
     one,
     page_of,
     record,
+    require_version,
     save,
     tag,
 )
@@ -50,7 +50,7 @@ class NewChannel(Body):
     type: str
     name: Name
     queue_id: UUID | None = None
-    config: Config = {}
+    config: Config = Field(default_factory=dict)
     active: bool = True
 
 
@@ -134,7 +134,12 @@ async def create_channel(
 
 @router.get("/channels")
 async def list_channels(
-    session: SessionDep, context: ContextDep, _: Admin, paging: PagingDep, type: str | None = None, active: bool | None = None
+    session: SessionDep,
+    context: ContextDep,
+    _: Admin,
+    paging: PagingDep,
+    type: str | None = None,
+    active: bool | None = None,
 ) -> Page[ChannelShape]:
     statement = select(Channel)
     if type is not None:

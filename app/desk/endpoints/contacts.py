@@ -44,7 +44,7 @@ class NewContact(Body):
     phone: Phone | None = None
     language: Language | None = None
     tier: Name = "standard"
-    attributes: Attributes = {}
+    attributes: Attributes = Field(default_factory=dict)
 
 
 class ContactChange(Body):

@@ -49,7 +49,7 @@ class NewPolicy(Body):
     code: Code
     name: Name
     position: Small = 100
-    match: Match = {}
+    match: Match = Field(default_factory=dict)
     first_response_s: Target | None = None
     resolution_s: Target | None = None
     warn_percent: Percent = 80

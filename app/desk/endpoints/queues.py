@@ -25,11 +25,11 @@ from app.desk.endpoints.shared import (
     api_router,
     change,
     locked,
-    require_version,
     not_null,
     one,
     page_of,
     record,
+    require_version,
     save,
     tag,
 )
@@ -49,7 +49,7 @@ class NewQueue(Body):
 
     name: Name
     category: Category | None = None
-    skills: Words = []
+    skills: Words = Field(default_factory=list)
     offer_timeout_s: Seconds | None = None
     is_default: bool = False
 
@@ -94,7 +94,9 @@ async def _dethrone(session: AsyncSession) -> None:
 async def _require_idle(session: AsyncSession, queue: Queue) -> None:
     if queue.is_default:
         raise Conflict("this is the default queue; make another one the default first")
-    waiting = await session.exec(select(QueueEntry.conversation_id).where(col(QueueEntry.queue_id) == queue.id).limit(1))
+    waiting = await session.exec(
+        select(QueueEntry.conversation_id).where(col(QueueEntry.queue_id) == queue.id).limit(1)
+    )
     if waiting.first() is not None:
         raise Conflict("conversations wait in this queue; transfer them first")
 
@@ -209,9 +211,7 @@ async def remove_member(
 ) -> None:
     """Their conversations stay theirs."""
     await one(session, Queue, queue_id, _WHAT)
-    statement = delete(QueueMember).where(
-        col(QueueMember.queue_id) == queue_id, col(QueueMember.agent_id) == agent_id
-    )
+    statement = delete(QueueMember).where(col(QueueMember.queue_id) == queue_id, col(QueueMember.agent_id) == agent_id)
     removed = await session.execute(statement.returning(col(QueueMember.agent_id)))
     if removed.first() is not None:
         await record(session, principal, "queue.member_removed", id=queue_id, agent_id=agent_id)

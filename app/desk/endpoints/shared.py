@@ -16,6 +16,7 @@ from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from app.catalog import Catalog
 from app.clock import rfc3339
 from app.context import Context, context_of
 from app.desk import auth
@@ -34,7 +35,7 @@ class DeskRoute(Edge):
 
     async def prepare(self, request: Request) -> None:
         auth.bearer_token(request.headers.get("authorization"))
-        await context_of(request).catalog.current()
+        request.state.catalog = await context_of(request).catalog.current()
 
     async def admit(self, request: Request, session: AsyncSession) -> str:
         token = auth.bearer_token(request.headers.get("authorization"))
@@ -51,7 +52,13 @@ def _context(request: Request) -> Context:
     return context_of(request)
 
 
+def _catalog(request: Request) -> Catalog:
+    catalog: Catalog = request.state.catalog
+    return catalog
+
+
 ContextDep = Annotated[Context, Depends(_context)]
+CatalogDep = Annotated[Catalog, Depends(_catalog)]
 
 
 class Body(BaseModel):
@@ -211,7 +218,7 @@ async def save(session: AsyncSession, row: Any, *, new_version: bool = False) ->
     await session.refresh(row)
 
 
-async def record(session: AsyncSession, principal: Principal, type: str, **payload: Any) -> None:
+async def record(session: AsyncSession, principal: Principal, type: str, /, **payload: Any) -> None:
     """Every change of the set-up is in the event log; values of secrets never are."""
     await session.flush()
     await events.audit(session, type, payload, actor=principal.actor)

@@ -1,0 +1,1 @@
+"""The agents' side: their socket, the HTTP API, who may see what."""

@@ -1,0 +1,141 @@
+"""How conversations, messages and their history look in answers; `app.events.shapes` makes the values."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from app.desk.endpoints.contacts import ContactShape
+from app.desk.endpoints.shared import Moment, Shape
+from app.events import shapes
+from app.models import Conversation, Message
+from app.models.words import (
+    Category,
+    ComplaintType,
+    ConversationStatus,
+    CycleState,
+    DeliveryStatus,
+    Direction,
+    Matter,
+    MessageKind,
+    Severity,
+)
+
+
+class ConversationShape(Shape):
+    """`last_seq` is the newest message's place; `cycle` counts from 1 and grows with each reopening."""
+
+    id: UUID
+    channel_id: UUID
+    channel_type: str
+    contact_id: UUID | None
+    queue_id: UUID | None
+    status: ConversationStatus
+    category: Category
+    matter: Matter
+    severity: Severity | None
+    complaint_type: ComplaintType | None
+    priority: int
+    owner_id: UUID | None
+    assignee_id: UUID | None
+    subject: str | None
+    external_ref: str | None
+    cycle: int
+    last_seq: int
+    snoozed_until: Moment | None
+    resolved_at: Moment | None
+    closed_at: Moment | None
+    created_at: Moment
+    updated_at: Moment
+
+    @classmethod
+    def of(cls, row: Conversation) -> ConversationShape:
+        return cls.model_validate(shapes.conversation(row))
+
+
+class PendingOffer(Shape):
+    """Who is being asked to take it, until when."""
+
+    id: UUID
+    agent_id: UUID
+    escalated: bool
+    created_at: Moment
+    expires_at: Moment
+
+
+class ConversationDetail(ConversationShape):
+    """With everything an agent needs at hand. `sla` has one entry per clock; `.../sla` explains them."""
+
+    contact: ContactShape
+    sla: list[dict[str, Any]]
+    offer: PendingOffer | None
+
+
+class AuthorShape(Shape):
+    type: str
+    id: UUID | None
+    name: str | None
+
+
+class AttachmentRef(Shape):
+    """`url` is null for a file that only the provider has."""
+
+    id: UUID
+    name: str
+    media_type: str
+    size: int | None
+    url: str | None
+
+
+class MessageShape(Shape):
+    """`seq` counts from 1 without a gap. `status` is of outbound messages only."""
+
+    id: UUID
+    conversation_id: UUID
+    seq: int
+    direction: Direction
+    kind: MessageKind
+    author: AuthorShape
+    text: str
+    subject: str | None
+    attachments: list[AttachmentRef]
+    status: DeliveryStatus | None
+    error: str | None
+    client_message_id: str | None
+    created_at: Moment
+    sent_at: Moment | None
+
+    @classmethod
+    def of(cls, row: Message) -> MessageShape:
+        return cls.model_validate(shapes.stored_message(row))
+
+
+class EventShape(Shape):
+    """One thing that happened: who (`actor`), what (`type`, `payload`), when."""
+
+    id: int
+    type: str
+    actor: AuthorShape
+    seq: int | None
+    correlation_id: str | None
+    payload: dict[str, Any]
+    created_at: Moment
+
+
+class ReceiptShape(Shape):
+    """The feedback receipt that went to the customer; `url` is its page."""
+
+    id: UUID
+    conversation_id: UUID
+    number: int
+    state: CycleState
+    problem: str
+    resolution: str
+    commitment: str
+    language: str
+    url: str
+    created_at: Moment
+
+
+class ResolvedShape(ConversationShape):
+    receipt: ReceiptShape

@@ -1,0 +1,87 @@
+"""What a new installation starts with. Run at every start: what an operator changed or switched off stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import func, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.ids import new_token, token_hash
+from app.models import ApiToken, CategorySetting, ClassificationRule, Queue, SlaPolicy
+from app.models.words import Category, Role, TokenKind
+from app.routing.default_rules import DEFAULT_RULES
+from app.sla.default_policies import POLICIES
+
+CATEGORIES = (
+    CategorySetting(category=Category.ROUTINE, weight=1, boost_s=0),
+    CategorySetting(category=Category.URGENT, weight=2, boost_s=600),
+    CategorySetting(category=Category.COMPLEX, weight=3, boost_s=120),
+)
+BOOTSTRAP = "bootstrap"
+_ADMIN_LOCK = text("SELECT pg_advisory_xact_lock(7266514313)")
+
+
+async def ensure_defaults(session: AsyncSession) -> None:
+    """Add what is missing: the default queue, the categories, and rules and policies whose code was never there.
+
+    Safe from many processes at once: the unique indexes decide.
+    """
+    has_default = await session.exec(select(Queue.id).where(col(Queue.is_default)))
+    if has_default.first() is None:
+        await _add(session, Queue, [Queue(name="General", is_default=True)])
+    await _add(session, CategorySetting, CATEGORIES)
+    known_rules = set((await session.exec(select(ClassificationRule.code))).all())
+    rules = [ClassificationRule(**rule) for rule in DEFAULT_RULES if rule["code"] not in known_rules]
+    await _add(session, ClassificationRule, rules)
+    known_policies = set((await session.exec(select(SlaPolicy.code))).all())
+    policies = [SlaPolicy(**policy) for policy in POLICIES if policy["code"] not in known_policies]
+    await _add(session, SlaPolicy, policies)
+
+
+async def _add(session: AsyncSession, table: type[SQLModel], rows: Iterable[SQLModel]) -> None:
+    values = [_columns(row) for row in rows]
+    if values:
+        await session.execute(insert(table).values(values).on_conflict_do_nothing())
+
+
+def _columns(row: SQLModel) -> Mapping[str, Any]:
+    """Without what the database sets itself."""
+    return row.model_dump(exclude={"created_at", "updated_at"})
+
+
+async def ensure_admin_token(session: AsyncSession, given: str | None) -> str | None:
+    """Make sure that an administrator can come in; returns a token that was made just now, to be printed once.
+
+    A `given` token is the one: another bootstrap token that was there before ends. Without one, a token is made only
+    when there is none.
+    """
+    await session.execute(_ADMIN_LOCK)
+    if given is not None:
+        await _store(session, given)
+        return None
+    known = await session.exec(
+        select(ApiToken.id).where(col(ApiToken.kind) == TokenKind.ADMIN, col(ApiToken.revoked_at).is_(None))
+    )
+    if known.first() is not None:
+        return None
+    made = new_token("admin")
+    await _store(session, made)
+    return made
+
+
+async def _store(session: AsyncSession, token: str) -> None:
+    digest = token_hash(token)
+    others = update(ApiToken).where(
+        col(ApiToken.kind) == TokenKind.ADMIN, col(ApiToken.digest) != digest, col(ApiToken.revoked_at).is_(None)
+    )
+    await session.execute(others.values(revoked_at=func.now()))
+    row = ApiToken(kind=TokenKind.ADMIN, name=BOOTSTRAP, digest=digest, role=Role.ADMIN)
+    statement = insert(ApiToken).values(_columns(row))
+    again = statement.on_conflict_do_update(
+        index_elements=["digest"], set_={"revoked_at": None}, where=col(ApiToken.kind) == TokenKind.ADMIN
+    )
+    await session.execute(again)

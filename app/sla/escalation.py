@@ -1,0 +1,36 @@
+"""An urgent matter that is late goes to supervisors: its entry in the queue is marked, and made where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.wakeups import wake
+
+# One that an agent works on stays theirs until a supervisor accepts; it waits with the age of its clock. An offer that
+# is out is left to be answered. A transfer that has not been offered yet gives way.
+_ESCALATE = text("""
+    INSERT INTO queue_entry AS q (conversation_id, queue_id, state, weight, skills, escalated, excluded, enqueued_at, order_at)
+    SELECT c.id, coalesce(c.queue_id, (SELECT d.id FROM queue d WHERE d.is_default)), 'waiting', coalesce(s.weight, 1), '{}',
+           true, '{}', age.since, age.since - make_interval(secs => coalesce(s.boost_s, 0))
+    FROM conversation c
+    LEFT JOIN category_setting s ON s.category = c.category
+    CROSS JOIN LATERAL (SELECT coalesce(max(k.created_at), now()) FROM sla_clock k WHERE k.conversation_id = c.id) age(since)
+    WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.category = 'urgent' AND c.status NOT IN ('resolved', 'closed')
+    ORDER BY c.id
+    ON CONFLICT (conversation_id) DO UPDATE
+    SET escalated = true, target_agent_id = CASE WHEN q.state = 'offered' THEN q.target_agent_id END
+    WHERE NOT q.escalated
+    RETURNING q.conversation_id
+""")
+
+
+async def escalate(session: AsyncSession, conversation_ids: Collection[UUID]) -> list[UUID]:
+    """Those of the conversations, held by the caller, that are urgent and not done; the dispatcher does the rest."""
+    escalated = (await session.execute(_ESCALATE, {"ids": sorted(conversation_ids)})).scalars().all()
+    if escalated:
+        await wake(session, "dispatch")
+    return list(escalated)

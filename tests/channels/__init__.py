@@ -1,0 +1,1 @@
+"""The channels: real payloads in, faked provider wires out."""

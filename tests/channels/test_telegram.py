@@ -1,0 +1,321 @@
+"""Telegram: real updates in, and what each answer of the Bot API means for a message."""
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.channels.base import Outgoing, Parsed, RemoteFile, SendError, SendFailure, Unparseable
+from app.channels.config import TelegramConfig
+from app.channels.telegram import TelegramAdapter, split_text
+from app.channels.telegram_parse import parse_update
+from app.errors import NotGenuine
+from tests.channels.makers import call, outgoing
+
+TOKEN = "123456:AAverysecretbottoken"
+CONFIG = TelegramConfig.model_validate({"bot_token": TOKEN, "secret_token": "hook_secret", "api_base": "https://tg.example/"})
+ADAPTER = TelegramAdapter()
+PRIVATE: dict[str, Any] = {
+    "message_id": 7,
+    "date": 1795334400,
+    "chat": {"id": 42, "type": "private"},
+    "from": {"id": 42, "is_bot": False, "first_name": "Ana", "last_name": "Ng", "username": "ang", "language_code": "zh-hans"},
+}
+
+
+def parse(**message: Any) -> Parsed:
+    return parse_update({"update_id": 1, "message": {**PRIVATE, **message}})
+
+
+def test_text() -> None:
+    (message,) = parse(text="hello\0 there").messages
+    assert (message.external_id, message.text) == ("42:7", "hello there")
+    assert (message.sender.kind, message.sender.value, message.sender.name) == ("telegram", "42", "Ana Ng")
+    assert (message.sender.language, message.sender.address) == ("zh-hans", {"chat_id": 42})
+    assert message.sent_at is not None
+    assert message.sent_at.isoformat() == "2026-11-22T08:00:00+00:00"
+
+
+def test_in_a_group_a_person_is_somebody_else() -> None:
+    (message,) = parse(text="x", chat={"id": -5, "type": "supergroup"}, is_topic_message=True, message_thread_id=3).messages
+    assert message.sender.value == "-5:42"
+    assert message.sender.address == {"chat_id": -5, "message_thread_id": 3}
+    assert message.external_id == "-5:7"
+
+
+FILE = {"file_id": "F", "file_size": 9}
+KINDS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
+    ({"photo": [{"file_id": "s", "width": 1, "height": 1}, {"file_id": "F", "width": 9, "height": 9}], "caption": "cap"}, "cap", ("photo.jpg", "image/jpeg")),
+    ({"document": {**FILE, "file_name": "a/b.pdf", "mime_type": "application/pdf"}}, "", ("b.pdf", "application/pdf")),
+    ({"voice": {**FILE, "mime_type": "audio/ogg; codecs=opus"}}, "", ("voice.ogg", "audio/ogg")),
+    ({"audio": FILE}, "", ("audio.mp3", "audio/mpeg")),
+    ({"video": FILE, "caption": "c"}, "c", ("video.mp4", "video/mp4")),
+    ({"video_note": FILE}, "", ("video-note.mp4", "video/mp4")),
+    ({"animation": FILE, "document": {**FILE, "file_id": "second"}}, "", ("animation.mp4", "video/mp4")),
+    ({"sticker": {**FILE, "emoji": "😡", "is_animated": True}}, "😡", ("sticker.tgs", "application/x-tgsticker")),
+    ({"sticker": {**FILE, "is_video": True}}, "", ("sticker.webm", "video/webm")),
+    ({"location": {"latitude": 1.5, "longitude": -2}}, "📍 1.5, -2", None),
+    ({"venue": {"title": "T", "address": "A", "location": {"latitude": 1, "longitude": 2}}, "location": {"latitude": 1, "longitude": 2}}, "T, A", None),
+    ({"contact": {"first_name": "Bo", "phone_number": "+86 1"}}, "Bo (+86 1)", None),
+    ({"poll": {"question": "Which?", "options": [{"text": "a"}, {"text": "b"}]}}, "Which?\n- a\n- b", None),
+    ({"dice": {"emoji": "🎲", "value": 4}}, "🎲 4", None),
+    ({"story": {"id": 1}}, "[story]", None),
+]
+
+
+@pytest.mark.parametrize(("given_", "text", "file"), KINDS)
+def test_kinds_of_message(given_: dict[str, Any], text: str, file: tuple[str, str] | None) -> None:
+    (message,) = parse(**given_).messages
+    assert message.text == text
+    if file is None:
+        assert message.files == ()
+    else:
+        (found,) = message.files
+        assert isinstance(found, RemoteFile)
+        assert (found.name, found.media_type, found.ref) == (*file, {"file_id": "F"})
+
+
+def test_own_contact_card_gives_the_phone_number() -> None:
+    (own,) = parse(contact={"phone_number": "+1", "first_name": "A", "user_id": 42}).messages
+    (other,) = parse(contact={"phone_number": "+1", "first_name": "A", "user_id": 43}).messages
+    assert (own.sender.phone, other.sender.phone) == ("+1", None)
+
+
+@pytest.mark.parametrize("kind", ["edited_message", "callback_query", "message_reaction", "my_chat_member", "channel_post", "business_message", "brand_new_kind"])
+def test_other_updates_are_named_and_ignored(kind: str) -> None:
+    assert parse_update({"update_id": 1, kind: {**PRIVATE, "text": "x"}}).ignored == (kind,)
+
+
+@pytest.mark.parametrize("kind", ["new_chat_members", "group_chat_created", "pinned_message", "forum_topic_created", "never_heard_of"])
+def test_service_messages_are_ignored(kind: str) -> None:
+    parsed = parse(**{kind: {"x": 1}})
+    assert (parsed.messages, parsed.ignored, parsed.errors) == ((), (kind,), ())
+
+
+def test_bots_are_not_customers() -> None:
+    assert parse(text="x", **{"from": {"id": 1, "is_bot": True}}).ignored == ("message from a bot",)
+
+
+# Where we differ from courier's expectations, and why. A location or sticker has no words there (its attachment carries
+# it); our agents read text, so a location is written out. `/start` opens a conversation there as an event of its own;
+# here it is a message like any other. A failed download is courier's error at intake; we fetch files after storing.
+OUR_TEXT = {"courier_locationMsg": "📍 -2.890287, -79.004333", "courier_startMsg": "/start"}
+
+
+def updates(fixtures: Path) -> list[tuple[str, Any]]:
+    found = []
+    for path in sorted((fixtures / "telegram").rglob("*.json")):
+        if not path.name.endswith(".expected.json"):
+            update = json.loads(path.read_bytes())
+            # The bare objects are messages, answers of the API, or parts of updates: each stands where a message would.
+            bare = not isinstance(update, dict) or "update_id" not in update
+            found.append((str(path), {"update_id": 1, "message": update.get("result", update)} if bare else update))
+    return found
+
+
+def test_every_real_update_is_read(fixtures: Path) -> None:
+    read = {path: parse_update(update) for path, update in updates(fixtures)}
+    assert len(read) >= 50
+    for path, parsed in read.items():
+        assert len(parsed.messages) + len(parsed.ignored) + len(parsed.errors) >= 1, path
+        for message in parsed.messages:
+            orjson.dumps([message.content, message.text, dict(message.sender.address)])
+    assert sum(len(parsed.messages) for parsed in read.values()) >= 25
+
+
+def test_real_updates_say_what_others_read_in_them(fixtures: Path) -> None:
+    compared = 0
+    for path, update in updates(fixtures):
+        beside = Path(path.removesuffix(".json") + ".expected.json")
+        expected = json.loads(beside.read_bytes())[0] if beside.exists() else {}
+        parsed = parse_update(update)
+        if expected.get("resp_contains") == "Ignoring":
+            assert parsed.messages == ()
+        if "contact_name" not in expected:
+            continue
+        (message,) = parsed.messages
+        assert message.text == OUR_TEXT.get(Path(path).stem, expected.get("text")), path
+        assert message.sender.name == expected["contact_name"]
+        if "urn" in expected:
+            assert message.sender.value == expected["urn"].removeprefix("telegram:").partition("#")[0]
+            assert message.external_id == f"{message.sender.value}:{expected['external_id']}"
+            assert len(message.files) == len([url for url in expected.get("attachments", ()) if not url.startswith("geo:")])
+        compared += 1
+    assert compared >= 8
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**40), 2**70) | st.floats() | st.text(max_size=10), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "text", "file_id", "title", "chat", "from", "date", "type", "options", "width", "value"]), inner, max_size=5), max_leaves=15)
+
+
+@given(st.dictionaries(st.sampled_from(["message_id", "chat", "from", "date", *[name for kind, *_ in KINDS for name in kind]]), JSON))
+def test_any_update_is_read(message: dict[str, Any]) -> None:
+    parse_update({"update_id": 1, "message": message})
+    parse_update({"update_id": 1, "message": {**PRIVATE, **message}})
+
+
+@pytest.mark.parametrize("update", [None, 5, "x", [], {}, {"update_id": 1}, {"update_id": 1, "message": "RUBY:x"}, {"message": {}}])
+def test_odd_updates(update: Any) -> None:
+    assert parse_update(update).messages == ()
+
+
+def test_no_json() -> None:
+    with pytest.raises(Unparseable):
+        ADAPTER.parse(CONFIG, call(b"{"))
+
+
+def test_only_telegram_knows_the_secret_token() -> None:
+    ADAPTER.verify(CONFIG, call(b"{}", {"x-telegram-bot-api-secret-token": "hook_secret"}))
+    for wrong in ("hook_secreT", "", "hook_secret "):
+        with pytest.raises(NotGenuine):
+            ADAPTER.verify(CONFIG, call(b"{}", {"x-telegram-bot-api-secret-token": wrong}))
+    with pytest.raises(NotGenuine):
+        ADAPTER.verify(CONFIG, call(b"{}"))
+
+
+class Telegram:
+    """The Bot API's end of the wire: gives `answers` one after the other, then accepts everything."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers, self.sent = list(answers), list[Any]()
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == f"https://tg.example/bot{TOKEN}/sendMessage"
+        self.sent.append(orjson.loads(request.read()))
+        if self.answers:
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        result = {"message_id": 100 + len(self.sent), "chat": {"id": self.sent[-1]["chat_id"]}}
+        return httpx.Response(200, json={"ok": True, "result": result})
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self))
+
+
+def to_chat(**changed: Any) -> Outgoing:
+    return outgoing(address={"chat_id": 42, "message_thread_id": 3}, **changed)
+
+
+def refusal(code: int, description: str = "no", **parameters: Any) -> httpx.Response:
+    return httpx.Response(code, json={"ok": False, "error_code": code, "description": description, "parameters": parameters})
+
+
+async def failure(*answers: httpx.Response | Exception, message: Outgoing | None = None) -> SendError:
+    async with Telegram(*answers).client() as http:
+        with pytest.raises(SendError) as error:
+            await ADAPTER.send(CONFIG, message or to_chat(), http)
+    return error.value
+
+
+async def test_sending() -> None:
+    telegram = Telegram()
+    async with telegram.client() as http:
+        sent = await ADAPTER.send(CONFIG, to_chat(), http)
+    assert telegram.sent == [{"chat_id": 42, "message_thread_id": 3, "text": "We have found it."}]
+    assert sent.provider_message_id == "42:101"
+
+
+async def test_a_long_text_goes_out_in_parts() -> None:
+    telegram = Telegram()
+    text = "\n\n".join(f"paragraph {n} " + "word " * 100 for n in range(30))
+    async with telegram.client() as http:
+        sent = await ADAPTER.send(CONFIG, to_chat(text=text), http)
+    assert len(telegram.sent) >= 4
+    assert "".join("".join(part["text"].split()) for part in telegram.sent) == "".join(text.split())
+    assert sent.provider_message_id == f"42:{100 + len(telegram.sent)}"
+
+
+@given(st.text(alphabet=st.sampled_from("ab \n😀中"), max_size=200), st.integers(4, 30))
+def test_parts_fit_and_lose_nothing(text: str, limit: int) -> None:
+    parts = split_text(text, limit)
+    assert all(0 < len(part.encode("utf-16-le")) // 2 <= limit for part in parts)
+    assert "".join("".join(part.split()) for part in parts) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (refusal(400, "Bad Request: chat not found"), SendFailure.RECIPIENT),
+        (refusal(400, "Bad Request: message is too long"), SendFailure.PERMANENT),
+        (refusal(401, "Unauthorized"), SendFailure.REAUTH),
+        (refusal(404, "Not Found"), SendFailure.REAUTH),
+        (refusal(403, "Forbidden: bot was blocked by the user"), SendFailure.RECIPIENT),
+        (refusal(429, "Too Many Requests", retry_after=12), SendFailure.RETRY),
+        (refusal(500), SendFailure.RETRY),
+        (httpx.Response(502, text="<html>Bad gateway"), SendFailure.RETRY),
+        (httpx.Response(301, headers={"location": "https://x.example"}), SendFailure.CONFIG),
+        (httpx.Response(200, text="<html>a login page"), SendFailure.UNKNOWN),
+        (httpx.ConnectError("x"), SendFailure.RETRY),
+        (httpx.ConnectTimeout("x"), SendFailure.RETRY),
+        (httpx.PoolTimeout("x"), SendFailure.RETRY),
+        (httpx.ReadTimeout("x"), SendFailure.UNKNOWN),
+        (httpx.WriteTimeout("x"), SendFailure.UNKNOWN),
+        (httpx.ReadError("x"), SendFailure.UNKNOWN),
+        (httpx.RemoteProtocolError("x"), SendFailure.UNKNOWN),
+        (httpx.UnsupportedProtocol("x"), SendFailure.CONFIG),
+    ],
+)
+async def test_answers(answer: httpx.Response | Exception, expected: SendFailure) -> None:
+    error = await failure(answer)
+    assert error.failure is expected
+    assert TOKEN not in error.detail
+    assert error.retry_after_s == (12 if "429" in error.detail else None)
+
+
+async def test_a_break_between_parts_is_for_people() -> None:
+    ok = httpx.Response(200, json={"ok": True, "result": {"message_id": 1}})
+    error = await failure(ok, httpx.ConnectError("x"), message=to_chat(text="word " * 2000))
+    assert error.failure is SendFailure.UNKNOWN
+    assert "1 of 3 parts" in error.detail
+
+
+async def test_a_short_wait_between_parts_is_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    ok = httpx.Response(200, json={"ok": True, "result": {"message_id": 1}})
+    telegram = Telegram(ok, refusal(429, "slow down", retry_after=2))
+    async with telegram.client() as http:
+        await ADAPTER.send(CONFIG, to_chat(text="word " * 1500), http)
+    assert waited == [2]
+    assert len(telegram.sent) == 3
+
+
+async def test_a_group_that_became_a_supergroup_is_followed_once() -> None:
+    telegram = Telegram(refusal(400, "group chat was upgraded to a supergroup chat", migrate_to_chat_id=-100))
+    async with telegram.client() as http:
+        sent = await ADAPTER.send(CONFIG, to_chat(), http)
+    assert [part["chat_id"] for part in telegram.sent] == [42, -100]
+    assert sent.provider_message_id == "-100:102"
+    again = refusal(400, "upgraded", migrate_to_chat_id=-100)
+    assert (await failure(again, refusal(400, "upgraded", migrate_to_chat_id=-101))).failure is SendFailure.PERMANENT
+
+
+async def test_nothing_to_send_and_nowhere_to_send_it() -> None:
+    assert (await failure(message=outgoing())).failure is SendFailure.RECIPIENT
+    assert (await failure(message=to_chat(text=" \n "))).failure is SendFailure.PERMANENT
+
+
+async def test_the_bot_token_never_reaches_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with Telegram().client() as http:
+            await ADAPTER.send(CONFIG, to_chat(), http)
+        async with httpx.AsyncClient() as http:
+            closed = TelegramConfig.model_validate({**CONFIG.model_dump(), "bot_token": TOKEN, "secret_token": "x", "api_base": "http://127.0.0.1:9"})
+            with pytest.raises(SendError) as error:
+                await ADAPTER.send(closed, to_chat(), http)
+    assert "sendMessage" in caplog.text
+    assert TOKEN not in caplog.text
+    assert TOKEN not in repr(error.getrepr(style="long"))
+    assert TOKEN not in repr(CONFIG)

@@ -1,0 +1,1 @@
+"""Who should answer: the choice, the queue, the offers, the races."""

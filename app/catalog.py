@@ -7,6 +7,7 @@ an old set-up after the change was answered (other processes: after the NOTIFY, 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from app.vault import BadToken, Vault
 from app.wakeups import Wakeups, wake
 
 TOPIC = "catalog"
+_MISS_GAP_S = 0.1
 _logger = log.get("catalog")
 
 
@@ -69,6 +71,7 @@ class CatalogCache:
         self._stale.set()
         self._lock = asyncio.Lock()
         self._current: Catalog | None = None
+        self._loaded_at = 0.0
 
     async def current(self) -> Catalog:
         """The newest catalog; costs nothing unless it has changed."""
@@ -77,12 +80,25 @@ class CatalogCache:
         async with self._lock:
             if self._current is None or self._stale.is_set():
                 self._stale.clear()
+                self._loaded_at = time.monotonic()
                 try:
                     self._current = await self._load()
                 except BaseException:
                     self._stale.set()
                     raise
             return self._current
+
+    async def channel(self, channel_id: UUID) -> ChannelAccount | None:
+        """The channel, if it is active. One that is not in the catalog may have been made through another process a
+        moment ago: only a load that began after the question says no."""
+        asked = time.monotonic()
+        account = (await self.current()).channels.get(channel_id)
+        while account is None and self._loaded_at < asked:
+            await asyncio.sleep(self._loaded_at + _MISS_GAP_S - time.monotonic())
+            if self._loaded_at < asked:
+                self._stale.set()
+            account = (await self.current()).channels.get(channel_id)
+        return account
 
     async def changed(self, session: AsyncSession) -> None:
         """Call in the transaction that changes the set-up."""

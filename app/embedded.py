@@ -85,16 +85,16 @@ def _own(home: Path, guard: IO[str]) -> Embedded:
     password = _ensure_cluster(cluster, binaries, run_as)
     port = _free_port()
     sockets = _socket_dir(home, run_as)
-    log = open(home / "postgres.log", "ab")
     command = [
         str(binaries / "postgres"), "-D", str(cluster), "-k", str(sockets), "-p", str(port),
         "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200",
         "-c", "shared_buffers=256MB", "-c", "max_wal_size=2GB", "-c", "wal_compression=on",
         "-c", "random_page_cost=1.1", "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", preexec_fn=_die_with_parent, **run_as
-    )
+    with open(home / "postgres.log", "ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", preexec_fn=_die_with_parent, **run_as
+        )
     _await_ready(process, cluster, home)
     url = _url(password, port)
     (home / "url").write_text(url)

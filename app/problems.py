@@ -69,7 +69,7 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 def field_name(location: Sequence[int | str]) -> str:
     """`("body", "files", 0, "id")` is `files.0.id`; the body as a whole is `body`."""
-    parts = [str(part) for part in location]
+    parts = [str(part) for part in location if part != "[key]"]
     if len(parts) > 1 and parts[0] in _PLACES:
         parts = parts[1:]
     return ".".join(parts)

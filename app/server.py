@@ -113,9 +113,15 @@ def run_worker(settings: Settings, listening: socket.socket, mail: socket.socket
         lifespan="on",
     )
     server = _Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _already_done)
     _stop_at_the_latest(server)
     server.run(sockets=[listening])
     return 0 if server.started else 1
+
+
+def _already_done(_: int, __: FrameType | None) -> None:
+    """Uvicorn raises the signal again once it has stopped, for whoever was there before it: a clean stop exits with 0."""
 
 
 def _stop_at_the_latest(server: uvicorn.Server) -> None:

@@ -20,6 +20,12 @@ _UNIQUE = {
     "uq_queue_default": ("is_default", "another queue is the default"),
     "uq_message_author_client": ("client_message_id", "this message was sent already"),
 }
+_CHECKED = {
+    "ck_queue_offer_timeout_positive": "offer_timeout_s",
+    "ck_category_setting_weight_positive": "weight",
+    "ck_agent_load_not_negative": "load",
+    "ck_agent_capacity_not_negative": "capacity",
+}
 _COLUMNS = re.compile(r"^Key \((?P<columns>[^)]*)\)")
 _TRANSIENT = ("08", "40", "53", "55P03", "57P")
 
@@ -76,5 +82,6 @@ def _reference(cause: asyncpg.PostgresError) -> Problem:
 
 
 def _check(cause: asyncpg.PostgresError) -> Problem:
-    name = (cause.constraint_name or "").removeprefix(f"ck_{cause.table_name}_")
-    return Invalid("the value is outside of what is allowed", field=name)
+    name = cause.constraint_name or ""
+    field = _CHECKED.get(name) or name.removeprefix(f"ck_{cause.table_name}_")
+    return Invalid("the value is outside of what is allowed", field=field)

@@ -70,13 +70,19 @@ _ISO_2022 = re.compile(rb"\x1b\$(?:\([CD]|[@B]|\)C)")
 def decode(data: bytes, declared: str | None = None) -> str:
     """Never fails: the declared charset, UTF-8, what statistics say, and in the end replacement characters."""
     data = _without_bom(data)
+    return data.decode(charset_of(data, declared), errors="replace")
+
+
+def charset_of(data: bytes, declared: str | None = None) -> str:
+    """The codec to read `data` with."""
     label = (declared or "").strip().strip("\"'").lower()
     for name in _candidates(label, data):
         try:
-            return data.decode(name)
+            data.decode(name)
         except (UnicodeError, ValueError):
             continue
-    return data.decode(_detected(data) or "utf-8", errors="replace")
+        return name
+    return _detected(data) or "utf-8"
 
 
 def _without_bom(data: bytes) -> bytes:

@@ -93,7 +93,7 @@ def _alternative(children: list[Message], parts: Parts, depth: int) -> None:
     for child in children:
         branch = Parts(seen=parts.seen, size=parts.size, charset=parts.charset, problems=parts.problems)
         _walk(child, branch, depth + 1)
-        parts.seen, parts.size = branch.seen, branch.size
+        parts.seen, parts.size, parts.charset = branch.seen, branch.size, branch.charset
         parts.files.extend(file for file in branch.files if not _is_known(file, parts.files))
         if any(text.whole.strip() for text in branch.texts):
             found.append((child.get_content_type(), branch))
@@ -118,7 +118,10 @@ def _is_text(part: Message, kind: str) -> bool:
 
 def _add_text(part: Message, kind: str, parts: Parts) -> None:
     """A `multipart` without a boundary comes here as well: it is read as the plain text it looks like."""
-    text = mail_charset.decode(_payload(part, parts), _charset(part))
+    data = _payload(part, parts)
+    charset = mail_charset.charset_of(data, _charset(part))
+    parts.charset = parts.charset or charset
+    text = mail_charset.decode(data, charset)
     if kind == "text/html":
         parts.texts.append(Text(*(clean(form, len(form)) for form in mail_html.to_text(text))))
     else:

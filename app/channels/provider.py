@@ -43,6 +43,32 @@ def retry_after(value: str | None, *, at: datetime) -> float | None:
     return min(max(seconds, 0.0), _LONGEST_WAIT_S) if seconds == seconds else None
 
 
+class FetchError(Exception):
+    """A file could not be fetched. `retry`: later it may work."""
+
+    def __init__(self, detail: str, *, retry: bool) -> None:
+        super().__init__(detail)
+        self.detail, self.retry = detail, retry
+
+
+async def download(http: httpx.AsyncClient, url: str, *, limit: int) -> bytes:
+    """At most `limit` bytes. Raises FetchError, which does not name the URL, because it may hold a secret."""
+    read = bytearray()
+    try:
+        async with http.stream("GET", url, follow_redirects=False) as response:
+            if not response.is_success:
+                retry = response.status_code >= 500 or response.status_code in (408, 429)
+                raise FetchError(f"the file's server answered {response.status_code}", retry=retry)
+            async for chunk in response.aiter_bytes():
+                read += chunk
+                if len(read) > limit:
+                    raise FetchError(f"the file has more than {limit} bytes", retry=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        retry = not isinstance(error, _WRONG_URL)
+        raise FetchError(f"the file could not be fetched ({type(error).__name__})", retry=retry) from None
+    return bytes(read)
+
+
 async def excerpt(response: httpx.Response) -> str:
     """The first 500 characters of a streamed answer, for people; the rest is never read."""
     read = bytearray()

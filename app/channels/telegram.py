@@ -16,6 +16,7 @@ from app.channels.base import (
     ConfigModel,
     Outgoing,
     Parsed,
+    RemoteFile,
     SendError,
     SendFailure,
     Sent,
@@ -100,6 +101,32 @@ class TelegramAdapter:
                     SendFailure.UNKNOWN, f"{number} of {len(parts)} parts were sent, then: {error.detail}"
                 ) from None
         return sent
+
+    async def fetch(self, config: TelegramConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
+        """The bytes of a file that came with a message. Raises FetchError."""
+        url = await _file_url(config, file, http)
+        return await provider.download(http, url, limit=limit)
+
+
+async def _file_url(config: TelegramConfig, file: RemoteFile, http: httpx.AsyncClient) -> str:
+    """Telegram names a path that is good for an hour; the URL holds the bot token and is never kept."""
+    base, token = config.api_base.rstrip("/"), config.bot_token.get_secret_value()
+    try:
+        response = await http.post(
+            f"{base}/bot{token}/getFile", json={"file_id": file.ref.get("file_id")}, follow_redirects=False
+        )
+        answer = orjson.loads(response.content)
+        path = answer["result"]["file_path"]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise provider.FetchError(f"Telegram could not be reached ({type(error).__name__})", retry=True) from None
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        retry = response.status_code >= 500 or response.status_code == 429
+        raise provider.FetchError(
+            f"Telegram does not give the file (status {response.status_code})", retry=retry
+        ) from None
+    if not isinstance(path, str) or not re.fullmatch(r"[\w./-]{1,300}", path) or ".." in path:
+        raise provider.FetchError("Telegram gave an odd file path", retry=False)
+    return f"{base}/file/bot{token}/{path}"
 
 
 async def _send_part(

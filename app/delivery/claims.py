@@ -29,18 +29,36 @@ _HEAD = (
     "NOT EXISTS (SELECT 1 FROM outbox earlier "
     "WHERE earlier.conversation_id = outbox.conversation_id AND earlier.id < outbox.id)"
 )
+# Channel by channel, each up to its free slots: the backlog of one is not read to find the messages of another.
+_CHANNELS = (
+    "WITH RECURSIVE channels(id) AS ("
+    "(SELECT channel_id FROM outbox ORDER BY channel_id LIMIT 1) UNION ALL "
+    "SELECT (SELECT channel_id FROM outbox WHERE channel_id > channels.id ORDER BY channel_id LIMIT 1) "
+    "FROM channels WHERE channels.id IS NOT NULL), "
+    "free AS (SELECT channels.id, coalesce(s.slots, :slots) AS slots FROM channels "
+    "LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS s(id, slots) ON s.id = channels.id) "
+)
 _CANDIDATES = text(
-    "SELECT id, conversation_id, channel_id FROM outbox "
-    f"WHERE {_DUE} AND channel_id <> ALL(CAST(:full AS uuid[])) AND {_HEAD} ORDER BY due_at, id LIMIT :limit"
+    f"{_CHANNELS} SELECT due.id, due.conversation_id FROM free, LATERAL ("
+    "SELECT outbox.id, outbox.conversation_id, outbox.due_at FROM outbox "
+    f"WHERE outbox.channel_id = free.id AND {_DUE} AND {_HEAD} ORDER BY outbox.due_at, outbox.id LIMIT free.slots"
+    ") AS due ORDER BY due.due_at, due.id LIMIT :limit"
+)
+# Heads only: what stands behind another message can go when that one is settled, and whoever settles it wakes us.
+_NEXT = text(
+    f"{_CHANNELS} SELECT CAST(extract(epoch FROM min(next.due_at) - now()) AS float8) FROM free, LATERAL ("
+    "SELECT outbox.due_at FROM outbox "
+    f"WHERE outbox.channel_id = free.id AND outbox.lease_until IS NULL AND {_HEAD} "
+    "ORDER BY outbox.due_at, outbox.id LIMIT 1) AS next WHERE free.slots > 0"
 )
 _LOCK = text("SELECT id FROM conversation WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE SKIP LOCKED")
-_LEASE = text(
-    "UPDATE outbox SET attempts = attempts + 1, first_attempt_at = coalesce(first_attempt_at, now()), "
-    "lease_until = now() + make_interval(secs => :lease_s) WHERE message_id = ANY(CAST(:messages AS uuid[]))"
-)
 _START = text(
-    "INSERT INTO delivery_attempt(id, message_id, number) "
-    "SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:messages AS uuid[]), CAST(:numbers AS int[]))"
+    "WITH leased AS ("
+    "UPDATE outbox SET attempts = attempts + 1, first_attempt_at = coalesce(first_attempt_at, now()), "
+    "lease_until = now() + make_interval(secs => :lease_s) "
+    "FROM unnest(CAST(:ids AS uuid[]), CAST(:messages AS uuid[])) AS start(id, message) "
+    "WHERE outbox.message_id = start.message RETURNING start.id, outbox.message_id, outbox.attempts) "
+    "INSERT INTO delivery_attempt(id, message_id, number) SELECT * FROM leased"
 )
 _END_CRASHED = text(
     "UPDATE delivery_attempt SET ended_at = now(), outcome = 'unknown', detail = :detail "
@@ -54,27 +72,32 @@ _THREAD = text(
     "FROM unnest(CAST(:ids AS uuid[]), CAST(:conversations AS uuid[]), CAST(:seqs AS int[])) "
     "AS wanted(id, conversation, seq)"
 )
-# Heads only: what stands behind another message can go when that one is settled, and whoever settles it wakes us.
-# Both halves read the front of ix_outbox_due, where the leased rows are: they are all due.
-_NEXT = text(
-    "SELECT CAST(extract(epoch FROM min(at) - now()) AS float8) FROM ("
-    f"(SELECT due_at AS at FROM outbox WHERE lease_until IS NULL AND channel_id <> ALL(CAST(:full AS uuid[])) AND {_HEAD} "
-    "ORDER BY due_at, id LIMIT 1) "
-    "UNION ALL (SELECT min(lease_until) FROM outbox WHERE due_at <= now() AND lease_until IS NOT NULL)) AS next"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`batch` rows per claim; `total` and `per_channel` messages in flight in this process."""
+    """`batch` rows per claim; `total` and `per_channel` messages in flight in this process.
+
+    A live channel has no provider that could be slow, and no limit of its own.
+    """
 
     batch: int = 50
     total: int = 64
     per_channel: int = 8
 
-    def full(self, in_flight: Mapping[UUID, int]) -> list[UUID]:
-        """The channels that take no more now."""
-        return [channel_id for channel_id, count in in_flight.items() if count >= self.per_channel]
+    def room(self, in_flight: Mapping[UUID, int]) -> int:
+        return min(self.batch, self.total - sum(in_flight.values()))
+
+    def slots(self, catalog: Catalog, in_flight: Mapping[UUID, int]) -> dict[str, Any]:
+        """How many more each channel takes, as the statements want it."""
+        counts = {channel_id: self.per_channel - count for channel_id, count in in_flight.items()}
+        counts |= {
+            account.id: self.room(in_flight)
+            for account in catalog.channels.values()
+            if account.adapter.capabilities.live
+        }
+        slots = [max(count, 0) for count in counts.values()]
+        return {"ids": list(counts), "counts": slots, "slots": self.per_channel}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +128,11 @@ class Claimed:
 class Taken:
     """What one claim found. `lost` may have been sent by a sender that died, and must not be sent again.
 
-    `busy`: someone held a conversation, so that its message was passed over. `more`: there is more to take now.
+    `more`: there may be more to take now.
     """
 
     claimed: list[Claimed] = field(default_factory=list)
     lost: list[Claimed] = field(default_factory=list)
-    busy: bool = False
     more: bool = False
 
 
@@ -129,19 +151,13 @@ async def take(
     A row whose lease ran out was in flight when its sender died: it is taken again where a second send is harmless and
     the first attempt is younger than `resend_within_s`; everywhere else it becomes `unknown`.
     """
-    room = min(limits.batch, limits.total - sum(in_flight.values()))
-    found = await session.execute(_CANDIDATES, {"full": limits.full(in_flight), "limit": max(room, 0)})
-    candidates = found.all()
-    wanted: dict[int, UUID] = {}
-    free = {row.channel_id: limits.per_channel - in_flight.get(row.channel_id, 0) for row in candidates}
-    for row in candidates:
-        if free[row.channel_id] > 0:
-            free[row.channel_id] -= 1
-            wanted[row.id] = row.conversation_id
+    room = max(limits.room(in_flight), 0)
+    found = await session.execute(_CANDIDATES, {**limits.slots(catalog, in_flight), "limit": room})
+    wanted = {row.id: row.conversation_id for row in found}
     if not wanted:
         return Taken()
     held = (await session.execute(_LOCK, {"ids": list(wanted.values())})).scalars().all()
-    taken = Taken(busy=len(held) < len(wanted), more=len(candidates) == room or len(wanted) < len(candidates))
+    taken = Taken(more=len(wanted) == room)
     for item in await _load(session, list(wanted), held, catalog, vault) if held else ():
         resend = item.idempotent and item.age_s < resend_within_s
         (taken.lost if item.crashed and not resend else taken.claimed).append(item)
@@ -161,12 +177,15 @@ async def take(
     return taken
 
 
-async def next_due_s(session: AsyncSession, *, limits: Limits, in_flight: Mapping[UUID, int]) -> float | None:
+async def next_due_s(
+    session: AsyncSession, *, catalog: Catalog, limits: Limits, in_flight: Mapping[UUID, int]
+) -> float | None:
     """Seconds until a message can be taken, by the database's clock; None when nothing waits for its time.
 
-    Channels that are full do not count: the end of a send wakes the loop.
+    Channels that are full do not count: the end of a send wakes the loop. Nor do leases: the loop's tick finds those
+    that ran out.
     """
-    found = await session.execute(_NEXT, {"full": limits.full(in_flight)})
+    found = await session.execute(_NEXT, limits.slots(catalog, in_flight))
     seconds: float | None = found.scalar_one()
     return None if seconds is None else max(0.0, seconds)
 
@@ -248,15 +267,7 @@ async def _end_crashed(session: AsyncSession, taken: Taken) -> None:
 
 
 async def _start(session: AsyncSession, items: Sequence[Claimed], lease_s: float) -> None:
-    if not items:
-        return
-    messages = [item.outgoing.message_id for item in items]
-    await session.execute(_LEASE, {"messages": messages, "lease_s": lease_s})
-    await session.execute(
-        _START,
-        {
-            "ids": [item.attempt_id for item in items],
-            "messages": messages,
-            "numbers": [item.outgoing.attempt for item in items],
-        },
-    )
+    if items:
+        attempts = [item.attempt_id for item in items]
+        messages = [item.outgoing.message_id for item in items]
+        await session.execute(_START, {"ids": attempts, "messages": messages, "lease_s": lease_s})

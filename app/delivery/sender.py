@@ -89,12 +89,14 @@ class Sender:
                 if taken.more:
                     delay: float | None = 0
                 else:
-                    delay = await claims.next_due_s(session, limits=self._limits, in_flight=self._in_flight)
+                    in_flight = self._in_flight + Counter(item.channel_id for item in taken.claimed)
+                    delay = await claims.next_due_s(session, catalog=catalog, limits=self._limits, in_flight=in_flight)
             for item in taken.lost:
                 self._tell(item, "unknown", claims.LOST, attempt=item.outgoing.attempt - 1)
             for item in taken.claimed:
                 self._launch(item)
-            return max(delay, _BUSY_S) if taken.busy and delay is not None else delay
+            # What is due and was not taken belongs to a conversation that someone holds just now.
+            return delay if delay is None or taken.claimed else max(delay, _BUSY_S)
 
     async def idle(self) -> None:
         """Wait until everything that is in flight now is settled."""

@@ -106,7 +106,7 @@ class Intake:
         """Read a journalled call again with today's code. Messages that are stored already stay one row."""
         async with self._database.begin() as session:
             row = await session.get(InboundJournal, journal_id)
-        account = (await self._catalog.current()).channels.get(row.channel_id) if row else None
+        account = await self._catalog.channel(row.channel_id) if row else None
         if row is None or account is None:
             raise NotFound("there is no such journal row, or its channel is inactive")
         call = Call("POST", "", {}, {str(k): str(v) for k, v in row.headers.items()}, row.body, row.received_at)

@@ -69,7 +69,8 @@ class Entry:
                 "status": self.status,
                 "error": self.error,
                 "correlation_id": self.correlation_id,
-            }
+            },
+            default=str,
         ).decode()
 
 

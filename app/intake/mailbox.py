@@ -26,6 +26,7 @@ _LINE_LIMIT = 1_000_000  # RFC 5321 says 1,000; real mails have longer lines, an
 _RECIPIENTS_LIMIT = 100
 _PARALLEL_PARSES = 4
 _STOP_S = 10
+_GOODBYE_S = 0.05
 _NULL_SENDER = "<>"
 _logger = log.get("mailbox")
 
@@ -89,6 +90,7 @@ class Mailbox:
         self._server.close()
         if self._work:
             await asyncio.wait(self._work, timeout=_STOP_S)
+            await asyncio.sleep(_GOODBYE_S)  # their answers are written by other tasks, which run now
         for transport in list(self.open_transports):
             transport.close()
         await self._server.wait_closed()

@@ -110,7 +110,7 @@ class Preparer:
             "opened": {"conversation": _opened(conversation_id, account, found, queue.id, message, received_at)},
         }
         return Prepared(
-            account.id, message.external_id, sender.kind, sender.value, target, orjson.dumps(item).decode(), found
+            account.id, message.external_id, sender.kind, sender.value, target, orjson.dumps(item, default=str).decode(), found
         )
 
 

@@ -47,7 +47,7 @@ async def receive(request: Request, channel_id: UUID) -> Response:
 
 async def find(context: Context, channel_id: UUID) -> ChannelAccount:
     """The channel, if it is active. Raises NotFound."""
-    account = (await context.catalog.current()).channels.get(channel_id)
+    account = await context.catalog.channel(channel_id)
     if account is None:
         raise NotFound("there is no such channel")
     return account

@@ -13,7 +13,7 @@ class Outbox(SQLModel, table=True):
     """A message on its way out; the row goes when the outcome is settled. Per conversation the lowest id goes first."""
 
     __table_args__ = (
-        Index("ix_outbox_due", "due_at", "id"),
+        Index("ix_outbox_channel_due", "channel_id", "due_at", "id"),
         Index("ix_outbox_conversation", "conversation_id", "id"),
     )
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))

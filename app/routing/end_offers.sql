@@ -5,7 +5,7 @@
 WITH ending AS (
     SELECT o.id, o.conversation_id, o.agent_id, o.weight
     FROM offer o
-    WHERE o.conversation_id = ANY($1::uuid[]) AND o.status IN ('pending','accepted')
+    WHERE o.conversation_id = ANY($1::uuid[]) AND o.status = 'pending'
       AND ($4::uuid IS NULL OR o.agent_id = $4) AND (NOT $5::bool OR o.expires_at <= now())
     ORDER BY o.id
     FOR UPDATE

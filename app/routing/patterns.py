@@ -74,9 +74,15 @@ def _check_cost(pattern: str, tree: Any) -> None:
 
 def _plain(words: str) -> str:
     parts = words.split()
-    head = "" if _CJK.match(parts[0][0]) else r"(?<![^\W_])"
-    tail = "" if _CJK.match(parts[-1][-1]) else r"(?![^\W_])"
-    return head + r"\s+".join(re.escape(part) for part in parts) + tail
+    head, tail = _edge(parts[0][0]), _edge(parts[-1][-1])
+    return (f"(?<!{head})" if head else "") + r"\s+".join(map(re.escape, parts)) + (f"(?!{tail})" if tail else "")
+
+
+def _edge(letter: str) -> str:
+    """What must not stand beside a word that begins or ends with this letter."""
+    if letter.isascii():
+        return "[A-Za-z0-9]"
+    return "" if _CJK.match(letter) else r"[^\W_]"
 
 
 def _ways(items: Iterable[tuple[Any, Any]]) -> float:

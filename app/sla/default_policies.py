@@ -54,7 +54,7 @@ def _policy(
 # than what it is about, so severities come before matters. What fits nowhere is an ordinary matter.
 POLICIES: Sequence[PolicyData] = (
     _policy(10, "webchat", "Web chat", {"channel_type": "webchat"}, first_response_s=30, resolution_s=None),
-    _policy(11, "phone", "Phone", {"channel_type": "phone"}, first_response_s=15, resolution_s=None),
+    _policy(11, "phone", "Phone", {"channel_type": "voice"}, first_response_s=15, resolution_s=None),
     _policy(
         20,
         "complaint",

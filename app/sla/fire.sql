@@ -21,38 +21,28 @@ BEGIN
     v_xid := pg_current_xact_id()::text::bigint;
 
     RETURN QUERY
-    WITH due AS (
-        SELECT k.id,
-               k.warned_at IS NULL AND k.breached_at IS NULL AND k.warn_at <= v_at AS warns,
-               k.breached_at IS NULL AND k.due_at <= v_at AS breaks
-        FROM sla_clock k
-        WHERE k.conversation_id = ANY(v_held) AND k.state = 'running' AND k.next_at <= v_at
-        ORDER BY k.id
-        FOR UPDATE
-    ), moved AS (
+    WITH moved AS (  -- a clock that is still looked at has no breach yet
         UPDATE sla_clock k
-        SET warned_at = CASE WHEN d.warns THEN v_at ELSE k.warned_at END,
-            breached_at = CASE WHEN d.breaks THEN k.due_at ELSE k.breached_at END,
+        SET warned_at = CASE WHEN k.warned_at IS NULL AND k.warn_at <= v_at THEN v_at ELSE k.warned_at END,
+            breached_at = CASE WHEN k.due_at <= v_at THEN k.due_at END,
             next_at = CASE WHEN k.due_at > v_at THEN k.due_at END
-        FROM due d
-        WHERE k.id = d.id
-        RETURNING k.*, d.warns, d.breaks
+        WHERE k.conversation_id = ANY(v_held) AND k.state = 'running' AND k.next_at <= v_at
+        RETURNING k.*
     ), fired AS (
         SELECT m.*, s.stage, s.moment
         FROM moved m
         CROSS JOIN LATERAL (
-            VALUES ('warned', m.warns, m.warn_at), ('breached', m.breaks, m.due_at)
+            VALUES ('warned', m.warned_at = v_at, m.warn_at), ('breached', m.breached_at IS NOT NULL, m.due_at)
         ) AS s(stage, happens, moment)
         WHERE s.happens
     ), held AS (
         UPDATE conversation c
         SET stream_pos = greatest(c.stream_pos, v_xid), updated_at = now()
         WHERE c.id IN (SELECT f.conversation_id FROM fired f)
-        RETURNING c.*
     ), told AS (
         INSERT INTO event(pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer, actor_type,
                           actor_id, correlation_id, payload)
-        SELECT c.stream_pos, 'sla.' || f.stage, c.id, c.contact_id, c.last_seq, 'conversation',
+        SELECT greatest(c.stream_pos, v_xid), 'sla.' || f.stage, c.id, c.contact_id, c.last_seq, 'conversation',
                array_remove(ARRAY[c.queue_id], NULL),
                array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL),
                false, 'system', NULL, c.correlation_id,
@@ -64,7 +54,7 @@ BEGIN
                        'id', c.id, 'status', c.status, 'category', c.category, 'queue_id', c.queue_id,
                        'assignee_id', c.assignee_id, 'owner_id', c.owner_id))
         FROM fired f
-        JOIN held c ON c.id = f.conversation_id
+        JOIN conversation c ON c.id = f.conversation_id
         JOIN sla_policy p ON p.id = f.policy_id
         ORDER BY c.id, f.moment, f.metric
     )

@@ -39,12 +39,11 @@ class Watcher:
             measures.count(session, [(row.o_metric, row.o_stage, row.o_lag_s) for row in fired])
             late = {row.o_conversation for row in fired if row.o_stage == "breached"}
             escalated = await escalation.escalate(session, late) if late else []
-            if len(due) < BATCH or not fired:
+            more = bool(fired) and len(due) == BATCH
+            if not more:
                 wait_s = (await session.execute(_NEXT)).scalar()
-            else:
-                wait_s = 0
         if late:
             _logger.info("deadlines missed", conversations=len(late), escalated=len(escalated))
-        if wait_s == 0 and len(due) == BATCH:
+        if more:
             return 0
         return None if wait_s is None else max(wait_s, RETRY_S)

@@ -646,7 +646,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("message_id", name=op.f("uq_outbox_message_id")),
     )
     op.create_index("ix_outbox_conversation", "outbox", ["conversation_id", "id"], unique=False)
-    op.create_index("ix_outbox_due", "outbox", ["due_at", "id"], unique=False)
+    op.create_index("ix_outbox_channel_due", "outbox", ["channel_id", "due_at", "id"], unique=False)
     op.create_table(
         "survey_response",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -674,7 +674,7 @@ def upgrade() -> None:
 def downgrade() -> None:
 
     op.drop_table("survey_response")
-    op.drop_index("ix_outbox_due", table_name="outbox")
+    op.drop_index("ix_outbox_channel_due", table_name="outbox")
     op.drop_index("ix_outbox_conversation", table_name="outbox")
     op.drop_table("outbox")
     op.drop_index(op.f("ix_delivery_attempt_message_id"), table_name="delivery_attempt")

@@ -13,13 +13,24 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 GOOD: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (WebchatConfig, {}),
-    (WebchatConfig, {"allowed_origins": ["https://Shop.example/", "http://localhost:3000"], "identity_secret": "x" * 40}),
+    (
+        WebchatConfig,
+        {"allowed_origins": ["https://Shop.example/", "http://localhost:3000"], "identity_secret": "x" * 40},
+    ),
     (PartnerConfig, {"secret": SECRET}),
     (PartnerConfig, {"secret": SECRET, "previous_secrets": [SECRET], "callback_url": "http://127.0.0.1:9/cb?x=1"}),
     (TelegramConfig, {"bot_token": "123:ABC", "secret_token": "abc_-1"}),
     (TelegramConfig, {"bot_token": "123:ABC", "secret_token": "abc", "api_base": "http://127.0.0.1:8081"}),
     (MailConfig, {"address": "Help@Shop.example"}),
-    (MailConfig, {"address": "h@s.example", "smtp_url": "smtp://u:p%40@mx:2525?starttls=never", "imap_url": "imaps://mx", "from_name": "Shop"}),
+    (
+        MailConfig,
+        {
+            "address": "h@s.example",
+            "smtp_url": "smtp://u:p%40@mx:2525?starttls=never",
+            "imap_url": "imaps://mx",
+            "from_name": "Shop",
+        },
+    ),
 ]
 
 BAD: list[tuple[type[BaseModel], dict[str, Any], str]] = [
@@ -54,7 +65,9 @@ def test_a_good_one_survives_being_stored(model: type[BaseModel], given: dict[st
 
 
 @pytest.mark.parametrize(("model", "given", "field"), BAD)
-def test_a_bad_one_is_refused_by_the_name_of_its_field(model: type[BaseModel], given: dict[str, Any], field: str) -> None:
+def test_a_bad_one_is_refused_by_the_name_of_its_field(
+    model: type[BaseModel], given: dict[str, Any], field: str
+) -> None:
     with pytest.raises(ValidationError) as error:
         model.model_validate(given)
     assert field in {str(item["loc"][0]) for item in error.value.errors()}

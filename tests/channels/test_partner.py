@@ -46,7 +46,11 @@ def test_a_whole_message() -> None:
                 "category": "urgent",
                 "sent_at": "2026-11-22T09:00:00+01:00",
                 "attachments": [
-                    {"name": "a.txt", "content_type": "text/plain; charset=utf-8", "data": base64.b64encode(b"hi").decode()},
+                    {
+                        "name": "a.txt",
+                        "content_type": "text/plain; charset=utf-8",
+                        "data": base64.b64encode(b"hi").decode(),
+                    },
                     {"name": "b.png", "media_type": "image/png", "url": "https://x.example/b.png", "size": 7},
                 ],
             }
@@ -113,7 +117,9 @@ def test_a_file_alone_is_a_message() -> None:
 
 
 def test_an_attachment_that_cannot_be_used_is_named() -> None:
-    message = only(parse({**PLAIN, "attachments": [{"name": "a", "data": "%%%"}, {"name": "b", "url": "file:///etc/passwd"}, 5]}))
+    message = only(
+        parse({**PLAIN, "attachments": [{"name": "a", "data": "%%%"}, {"name": "b", "url": "file:///etc/passwd"}, 5]})
+    )
     assert message.files == ()
     assert [item["name"] for item in message.content["refused_files"]] == ["a", "b", "file-3"]
 
@@ -142,29 +148,54 @@ def test_envelopes() -> None:
     assert ([found.external_id for found in mixed.messages], mixed.ignored) == (["m1", "in"], ("ping",))
 
 
-@pytest.mark.parametrize("moment", ["2026-11-22T08:00:00Z", "2026-11-22T08:00:00", 1795334400, 1795334400.0, 1795334400000])
+@pytest.mark.parametrize(
+    "moment", ["2026-11-22T08:00:00Z", "2026-11-22T08:00:00", 1795334400, 1795334400.0, 1795334400000]
+)
 def test_times(moment: object) -> None:
     assert only(parse({**PLAIN, "sent_at": moment})).sent_at == NOW
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"hello", b'{"id": "\\ud800"}', b"nul", b"NaN", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b"hello", b'{"id": "\\ud800"}', b"nul", b"NaN", b"[" * 100_000]
+)
 def test_what_is_no_json(body: bytes) -> None:
     with pytest.raises(Unparseable):
         parse(body)
 
 
-@pytest.mark.parametrize("body", [b"null", b"5", b'"x"', b"{}", b"true", b"[[]]", b'{"type": "message", "data": []}', b"[]"])
+@pytest.mark.parametrize(
+    "body", [b"null", b"5", b'"x"', b"{}", b"true", b"[[]]", b'{"type": "message", "data": []}', b"[]"]
+)
 def test_json_that_is_no_message_is_read_without_one(body: bytes) -> None:
     assert parse(body).messages == ()
 
 
 def test_nul_is_taken_out_everywhere() -> None:
-    message = only(parse(b'{"id":"a\\u0000b","from":{"id":"c\\u0000","name":"n\\u0000"},"text":"t\\u0000t","category":"x\\u0000"}'))
+    message = only(
+        parse(b'{"id":"a\\u0000b","from":{"id":"c\\u0000","name":"n\\u0000"},"text":"t\\u0000t","category":"x\\u0000"}')
+    )
     assert "\0" not in repr(message)
     assert (message.external_id, message.sender.value, message.text) == ("ab", "c", "tt")
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20), lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "from", "text", "type", "data", "name", "attachments", "url", "sent_at", "category"]), inner, max_size=6), max_leaves=20)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "from", "text", "type", "data", "name", "attachments", "url", "sent_at", "category"]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=20,
+)
 
 
 @given(JSON)
@@ -223,7 +254,12 @@ async def failure(answer: httpx.Response | Exception, config: PartnerConfig = CO
 
 async def test_callback_is_signed_and_says_everything() -> None:
     partner = Partner(httpx.Response(204))
-    receipt = {"problem": "broken", "resolution": "replaced", "commitment": "a call", "link": "https://desk.example/f/x"}
+    receipt = {
+        "problem": "broken",
+        "resolution": "replaced",
+        "commitment": "a call",
+        "link": "https://desk.example/f/x",
+    }
     message = outgoing(kind="receipt", address={"id": "c1"}, external_ref="ticket-9", receipt=receipt)
     async with partner.client() as http:
         sent = await ADAPTER.send(CONFIG, message, http)
@@ -287,7 +323,18 @@ async def test_broken_wires(error: Exception, expected: SendFailure) -> None:
     assert (await failure(error)).failure is expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [("17", 17.0), ("0", 0.0), ("-5", 0.0), ("1e99", 86_400.0), ("nan", None), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("17", 17.0),
+        ("0", 0.0),
+        ("-5", 0.0),
+        ("1e99", 86_400.0),
+        ("nan", None),
+        ("soon", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+    ],
+)
 async def test_retry_after(value: str, expected: float | None) -> None:
     assert (await failure(httpx.Response(429, headers={"retry-after": value}))).retry_after_s == expected
 
@@ -310,4 +357,6 @@ async def test_only_the_start_of_an_endless_answer_is_read() -> None:
 
 
 async def test_without_a_callback_url() -> None:
-    assert (await failure(httpx.Response(200), PartnerConfig.model_validate({"secret": SECRET}))).failure is SendFailure.CONFIG
+    assert (
+        await failure(httpx.Response(200), PartnerConfig.model_validate({"secret": SECRET}))
+    ).failure is SendFailure.CONFIG

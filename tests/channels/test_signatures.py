@@ -22,7 +22,9 @@ def signed(*, key: bytes = KEY, body: bytes = BODY, at: datetime = NOW, message_
     return signatures.sign_webhook(key, message_id, body, at=at)
 
 
-def genuine(headers: dict[str, str], *, body: bytes = BODY, keys: tuple[bytes, ...] = (KEY,), at: datetime = NOW) -> bool:
+def genuine(
+    headers: dict[str, str], *, body: bytes = BODY, keys: tuple[bytes, ...] = (KEY,), at: datetime = NOW
+) -> bool:
     try:
         signatures.verify_webhook(keys, headers, body, at=at)
     except NotGenuine:
@@ -64,7 +66,11 @@ def test_what_we_sign_we_accept() -> None:
 
 
 def flips(value: bytes) -> list[bytes]:
-    return [bytes(b ^ (1 << bit) if i == place else b for i, b in enumerate(value)) for place in range(len(value)) for bit in range(8)]
+    return [
+        bytes(b ^ (1 << bit) if i == place else b for i, b in enumerate(value))
+        for place in range(len(value))
+        for bit in range(8)
+    ]
 
 
 def test_one_bit_of_the_body_changed() -> None:
@@ -90,7 +96,9 @@ def test_a_header_missing_or_empty(name: str) -> None:
     assert not genuine(headers)
 
 
-@pytest.mark.parametrize(("late_s", "accepted"), [(0, True), (300, True), (301, False), (-300, True), (-301, False), (86_400, False)])
+@pytest.mark.parametrize(
+    ("late_s", "accepted"), [(0, True), (300, True), (301, False), (-300, True), (-301, False), (86_400, False)]
+)
 def test_replay_window(late_s: int, accepted: bool) -> None:
     assert genuine(signed(), at=NOW + timedelta(seconds=late_s)) is accepted
 
@@ -136,7 +144,13 @@ def test_secret_that_is_none(secret: str) -> None:
     assert secret not in str(error.value)
 
 
-@given(body=st.binary(max_size=200), headers=st.dictionaries(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.text(st.characters(exclude_categories=()), max_size=80)))
+@given(
+    body=st.binary(max_size=200),
+    headers=st.dictionaries(
+        st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]),
+        st.text(st.characters(exclude_categories=()), max_size=80),
+    ),
+)
 def test_garbage_is_refused_and_never_fails(body: bytes, headers: dict[str, str]) -> None:
     assert not genuine(headers, body=body)
 

@@ -14,19 +14,29 @@ from hypothesis import strategies as st
 
 from app.channels.base import Outgoing, Parsed, RemoteFile, SendError, SendFailure, Unparseable
 from app.channels.config import TelegramConfig
+from app.channels.provider import FetchError
 from app.channels.telegram import TelegramAdapter, split_text
 from app.channels.telegram_parse import parse_update
 from app.errors import NotGenuine
 from tests.channels.makers import call, outgoing
 
 TOKEN = "123456:AAverysecretbottoken"
-CONFIG = TelegramConfig.model_validate({"bot_token": TOKEN, "secret_token": "hook_secret", "api_base": "https://tg.example/"})
+CONFIG = TelegramConfig.model_validate(
+    {"bot_token": TOKEN, "secret_token": "hook_secret", "api_base": "https://tg.example/"}
+)
 ADAPTER = TelegramAdapter()
 PRIVATE: dict[str, Any] = {
     "message_id": 7,
     "date": 1795334400,
     "chat": {"id": 42, "type": "private"},
-    "from": {"id": 42, "is_bot": False, "first_name": "Ana", "last_name": "Ng", "username": "ang", "language_code": "zh-hans"},
+    "from": {
+        "id": 42,
+        "is_bot": False,
+        "first_name": "Ana",
+        "last_name": "Ng",
+        "username": "ang",
+        "language_code": "zh-hans",
+    },
 }
 
 
@@ -44,7 +54,9 @@ def test_text() -> None:
 
 
 def test_in_a_group_a_person_is_somebody_else() -> None:
-    (message,) = parse(text="x", chat={"id": -5, "type": "supergroup"}, is_topic_message=True, message_thread_id=3).messages
+    (message,) = parse(
+        text="x", chat={"id": -5, "type": "supergroup"}, is_topic_message=True, message_thread_id=3
+    ).messages
     assert message.sender.value == "-5:42"
     assert message.sender.address == {"chat_id": -5, "message_thread_id": 3}
     assert message.external_id == "-5:7"
@@ -52,7 +64,14 @@ def test_in_a_group_a_person_is_somebody_else() -> None:
 
 FILE = {"file_id": "F", "file_size": 9}
 KINDS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
-    ({"photo": [{"file_id": "s", "width": 1, "height": 1}, {"file_id": "F", "width": 9, "height": 9}], "caption": "cap"}, "cap", ("photo.jpg", "image/jpeg")),
+    (
+        {
+            "photo": [{"file_id": "s", "width": 1, "height": 1}, {"file_id": "F", "width": 9, "height": 9}],
+            "caption": "cap",
+        },
+        "cap",
+        ("photo.jpg", "image/jpeg"),
+    ),
     ({"document": {**FILE, "file_name": "a/b.pdf", "mime_type": "application/pdf"}}, "", ("b.pdf", "application/pdf")),
     ({"voice": {**FILE, "mime_type": "audio/ogg; codecs=opus"}}, "", ("voice.ogg", "audio/ogg")),
     ({"audio": FILE}, "", ("audio.mp3", "audio/mpeg")),
@@ -62,7 +81,14 @@ KINDS: list[tuple[dict[str, Any], str, tuple[str, str] | None]] = [
     ({"sticker": {**FILE, "emoji": "😡", "is_animated": True}}, "😡", ("sticker.tgs", "application/x-tgsticker")),
     ({"sticker": {**FILE, "is_video": True}}, "", ("sticker.webm", "video/webm")),
     ({"location": {"latitude": 1.5, "longitude": -2}}, "📍 1.5, -2", None),
-    ({"venue": {"title": "T", "address": "A", "location": {"latitude": 1, "longitude": 2}}, "location": {"latitude": 1, "longitude": 2}}, "T, A", None),
+    (
+        {
+            "venue": {"title": "T", "address": "A", "location": {"latitude": 1, "longitude": 2}},
+            "location": {"latitude": 1, "longitude": 2},
+        },
+        "T, A",
+        None,
+    ),
     ({"contact": {"first_name": "Bo", "phone_number": "+86 1"}}, "Bo (+86 1)", None),
     ({"poll": {"question": "Which?", "options": [{"text": "a"}, {"text": "b"}]}}, "Which?\n- a\n- b", None),
     ({"dice": {"emoji": "🎲", "value": 4}}, "🎲 4", None),
@@ -88,12 +114,25 @@ def test_own_contact_card_gives_the_phone_number() -> None:
     assert (own.sender.phone, other.sender.phone) == ("+1", None)
 
 
-@pytest.mark.parametrize("kind", ["edited_message", "callback_query", "message_reaction", "my_chat_member", "channel_post", "business_message", "brand_new_kind"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "edited_message",
+        "callback_query",
+        "message_reaction",
+        "my_chat_member",
+        "channel_post",
+        "business_message",
+        "brand_new_kind",
+    ],
+)
 def test_other_updates_are_named_and_ignored(kind: str) -> None:
     assert parse_update({"update_id": 1, kind: {**PRIVATE, "text": "x"}}).ignored == (kind,)
 
 
-@pytest.mark.parametrize("kind", ["new_chat_members", "group_chat_created", "pinned_message", "forum_topic_created", "never_heard_of"])
+@pytest.mark.parametrize(
+    "kind", ["new_chat_members", "group_chat_created", "pinned_message", "forum_topic_created", "never_heard_of"]
+)
 def test_service_messages_are_ignored(kind: str) -> None:
     parsed = parse(**{kind: {"x": 1}})
     assert (parsed.messages, parsed.ignored, parsed.errors) == ((), (kind,), ())
@@ -146,21 +185,42 @@ def test_real_updates_say_what_others_read_in_them(fixtures: Path) -> None:
         if "urn" in expected:
             assert message.sender.value == expected["urn"].removeprefix("telegram:").partition("#")[0]
             assert message.external_id == f"{message.sender.value}:{expected['external_id']}"
-            assert len(message.files) == len([url for url in expected.get("attachments", ()) if not url.startswith("geo:")])
+            assert len(message.files) == len(
+                [url for url in expected.get("attachments", ()) if not url.startswith("geo:")]
+            )
         compared += 1
     assert compared >= 8
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**40), 2**70) | st.floats() | st.text(max_size=10), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "text", "file_id", "title", "chat", "from", "date", "type", "options", "width", "value"]), inner, max_size=5), max_leaves=15)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**70) | st.floats() | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "text", "file_id", "title", "chat", "from", "date", "type", "options", "width", "value"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=15,
+)
 
 
-@given(st.dictionaries(st.sampled_from(["message_id", "chat", "from", "date", *[name for kind, *_ in KINDS for name in kind]]), JSON))
+@given(
+    st.dictionaries(
+        st.sampled_from(["message_id", "chat", "from", "date", *[name for kind, *_ in KINDS for name in kind]]), JSON
+    )
+)
 def test_any_update_is_read(message: dict[str, Any]) -> None:
     parse_update({"update_id": 1, "message": message})
     parse_update({"update_id": 1, "message": {**PRIVATE, **message}})
 
 
-@pytest.mark.parametrize("update", [None, 5, "x", [], {}, {"update_id": 1}, {"update_id": 1, "message": "RUBY:x"}, {"message": {}}])
+@pytest.mark.parametrize(
+    "update", [None, 5, "x", [], {}, {"update_id": 1}, {"update_id": 1, "message": "RUBY:x"}, {"message": {}}]
+)
 def test_odd_updates(update: Any) -> None:
     assert parse_update(update).messages == ()
 
@@ -205,7 +265,9 @@ def to_chat(**changed: Any) -> Outgoing:
 
 
 def refusal(code: int, description: str = "no", **parameters: Any) -> httpx.Response:
-    return httpx.Response(code, json={"ok": False, "error_code": code, "description": description, "parameters": parameters})
+    return httpx.Response(
+        code, json={"ok": False, "error_code": code, "description": description, "parameters": parameters}
+    )
 
 
 async def failure(*answers: httpx.Response | Exception, message: Outgoing | None = None) -> SendError:
@@ -302,6 +364,48 @@ async def test_a_group_that_became_a_supergroup_is_followed_once() -> None:
     assert (await failure(again, refusal(400, "upgraded", migrate_to_chat_id=-101))).failure is SendFailure.PERMANENT
 
 
+PHOTO = RemoteFile("photo.jpg", "image/jpeg", 9, {"file_id": "F"})
+
+
+def file_server(answer: httpx.Response, data: httpx.Response) -> httpx.AsyncClient:
+    async def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path == f"/bot{TOKEN}/getFile":
+            assert orjson.loads(request.read()) == {"file_id": "F"}
+            return answer
+        assert request.url.path == f"/file/bot{TOKEN}/photos/1.jpg"
+        return data
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(serve))
+
+
+HERE = httpx.Response(200, json={"ok": True, "result": {"file_path": "photos/1.jpg"}})
+
+
+async def test_a_file_is_fetched() -> None:
+    async with file_server(HERE, httpx.Response(200, content=b"JPEG")) as http:
+        assert await ADAPTER.fetch(CONFIG, PHOTO, http, limit=4) == b"JPEG"
+
+
+@pytest.mark.parametrize(
+    ("answer", "data", "retry"),
+    [
+        (HERE, httpx.Response(200, content=b"JPEG5"), False),
+        (HERE, httpx.Response(404), False),
+        (HERE, httpx.Response(503), True),
+        (refusal(400, "Bad Request: file is too big"), HERE, False),
+        (refusal(429, "slow down", retry_after=1), HERE, True),
+        (httpx.Response(502, text="bad gateway"), HERE, True),
+        (httpx.Response(200, json={"ok": True, "result": {"file_path": "../../etc"}}), HERE, False),
+    ],
+)
+async def test_a_file_that_cannot_be_fetched(answer: httpx.Response, data: httpx.Response, retry: bool) -> None:
+    async with file_server(answer, data) as http:
+        with pytest.raises(FetchError) as error:
+            await ADAPTER.fetch(CONFIG, PHOTO, http, limit=4)
+    assert error.value.retry is retry
+    assert TOKEN not in error.value.detail
+
+
 async def test_nothing_to_send_and_nowhere_to_send_it() -> None:
     assert (await failure(message=outgoing())).failure is SendFailure.RECIPIENT
     assert (await failure(message=to_chat(text=" \n "))).failure is SendFailure.PERMANENT
@@ -312,7 +416,9 @@ async def test_the_bot_token_never_reaches_a_log(caplog: pytest.LogCaptureFixtur
         async with Telegram().client() as http:
             await ADAPTER.send(CONFIG, to_chat(), http)
         async with httpx.AsyncClient() as http:
-            closed = TelegramConfig.model_validate({**CONFIG.model_dump(), "bot_token": TOKEN, "secret_token": "x", "api_base": "http://127.0.0.1:9"})
+            closed = TelegramConfig.model_validate(
+                {**CONFIG.model_dump(), "bot_token": TOKEN, "secret_token": "x", "api_base": "http://127.0.0.1:9"}
+            )
             with pytest.raises(SendError) as error:
                 await ADAPTER.send(closed, to_chat(), http)
     assert "sendMessage" in caplog.text

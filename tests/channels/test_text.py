@@ -35,7 +35,7 @@ def test_keys_are_short_and_stay_different(value: str) -> None:
 
 
 def test_key_of_what_is_none() -> None:
-    assert [text.key(value) for value in (None, "", "  ", True, 1.5, [], {})] == [None] * 7
+    assert [text.key(value) for value in (None, "", "  ", True, 1.5, [1], {"a": 1})] == [None] * 7
     assert text.key(17) == "17"
     assert text.key(" a\0b ") == "ab"
 
@@ -43,10 +43,16 @@ def test_key_of_what_is_none() -> None:
 def test_word() -> None:
     assert text.word("  two\n words\0 ") == "two words"
     assert text.word(5) == "5"
-    assert [text.word(value) for value in (None, "", " \n ", True, [], {"a": 1})] == [None] * 6
+    assert [text.word(value) for value in (None, "", " \n ", True, [1], {"a": 1})] == [None] * 6
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | ANY_TEXT, lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner), max_leaves=10))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | ANY_TEXT,
+        lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner),
+        max_leaves=10,
+    )
+)
 def test_scrubbed_json_holds_nothing_that_postgres_refuses(value: object) -> None:
     scrubbed = orjson.dumps(text.scrub(value), option=orjson.OPT_PASSTHROUGH_DATACLASS) if _small(value) else b""
     assert b"\\u0000" not in scrubbed

@@ -159,6 +159,16 @@ async def test_a_slow_account_does_not_delay_the_others(house: House) -> None:
     assert set((await house.statuses()).values()) == {"sent"}
 
 
+async def test_a_live_channel_has_no_limit_of_its_own(house: House) -> None:
+    live, other = FakeAdapter(replace(ONCE, live=True)), FakeAdapter()
+    for adapter in (live, other):
+        channel_id = await house.channel(adapter)
+        for _ in range(5):
+            await house.write(await house.conversation(channel_id))
+    await step_and_settle(house.sender(limits=Limits(per_channel=2)))
+    assert (len(live.calls), len(other.calls)) == (5, 2)
+
+
 @pytest.mark.parametrize(
     ("failure", "status", "words"),
     [
@@ -387,12 +397,12 @@ async def test_statements_are_shared_by_a_batch(house: House) -> None:
     with counted(house.database) as counts:
         await step_and_settle(sender)
     assert await house.outbox() == []
-    # Taking: candidates, locks, rows, lease, attempts, statuses. Settling: locks, attempts, rows, statuses; the
+    # Taking: candidates, locks, rows, leases with attempts, statuses. Settling: locks, attempts, rows, statuses; the
     # first outcome may go alone before the other 49.
-    assert counts["statements"] <= 6 + 2 * 4
+    assert counts["statements"] <= 5 + 2 * 4
     assert counts["commits"] <= 3
     await house.write(await house.conversation(channel_id))
     with counted(house.database) as counts:
         await step_and_settle(sender)
-    assert counts["statements"] <= 7 + 4
+    assert counts["statements"] <= 6 + 4
     assert counts["commits"] == 2

@@ -83,7 +83,13 @@ class Caller:
         return self.agent.id
 
     async def call(
-        self, method: str, path: str, *, expect: int | None = None, headers: dict[str, str] | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        expect: int | None = None,
+        headers: dict[str, str] | None = None,
+        **options: Any,
     ) -> httpx.Response:
         """A call of `/api/v1`; fails with the answer's text when the status is not the expected one."""
         sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}

@@ -42,10 +42,13 @@ async def test_channel_is_ready_to_use_and_keeps_its_secret(house: House, admin:
 
 
 async def test_refused_secret_is_not_repeated(admin: Caller) -> None:
-    given = {"type": "partner", "name": "Shop", "config": {"secret": "not-a-webhook-secret"}}
+    given = {"type": "telegram", "name": "Bot", "config": {"bot_token": "not a token", "secret_token": "also not one"}}
     response = await admin.call("POST", "/channels", json=given, expect=422)
-    assert response.json()["field"] == "config.secret"
-    assert "not-a-webhook-secret" not in response.text
+    problem = response.json()
+    assert [item["field"] for item in problem["errors"]] == ["config.bot_token", "config.secret_token"]
+    assert problem["field"] == "config.bot_token"
+    assert "not a token" not in response.text
+    assert "also not one" not in response.text
 
 
 async def test_deactivated_channel_leaves_the_catalog(house: House, admin: Caller) -> None:
@@ -81,7 +84,11 @@ async def test_deactivated_channel_leaves_the_catalog(house: House, admin: Calle
         ("/sla-policies", {"code": "c d", "name": "n", "resolution_s": 5}, "code"),
         ("/classification-rules", {"code": "c", "name": "n", "patterns": ["("], "scores": {}}, "patterns"),
         ("/classification-rules", {"code": "c", "name": "n", "patterns": [], "scores": {}}, "patterns"),
-        ("/classification-rules", {"code": "c", "name": "n", "patterns": ["x"], "scores": {"luck": {"a": 1}}}, "scores"),
+        (
+            "/classification-rules",
+            {"code": "c", "name": "n", "patterns": ["x"], "scores": {"luck": {"a": 1}}},
+            "scores",
+        ),
         ("/canned-replies", {"shortcut": "a b", "text": "hi"}, "shortcut"),
         ("/canned-replies", {"shortcut": "hi", "text": "  "}, "text"),
         ("/contacts", {"email": "nobody"}, "email"),
@@ -104,7 +111,9 @@ async def test_refusal_names_the_field(admin: Caller, path: str, body: dict[str,
         ("/classification-rules", {"code": "own", "name": "Own", "patterns": ["x"], "scores": {}}, "code"),
     ],
 )
-async def test_second_of_the_same_name_exists_already(admin: Caller, path: str, body: dict[str, Any], field: str) -> None:
+async def test_second_of_the_same_name_exists_already(
+    admin: Caller, path: str, body: dict[str, Any], field: str
+) -> None:
     await admin.post(path, body)
     problem = await admin.post(path, body, expect=409)
     assert (problem["code"], problem["field"]) == ("already-exists", field)
@@ -231,9 +240,11 @@ async def test_policy_edit_is_a_new_version(house: House, admin: Caller) -> None
     versions = await admin.get("/sla-policies", params={"code": "own"})
     assert [(item["version"], item["retired_at"] is None) for item in versions["items"]] == [(1, False), (2, True)]
     await admin.patch(f"/sla-policies/{first['id']}", 1, {"name": "late"}, expect=412)
-    assert (await admin.patch(f"/sla-policies/{second['id']}", 2, {"resolution_s": None, "first_response_s": None}, expect=422))[
-        "field"
-    ] == "first_response_s"
+    assert (
+        await admin.patch(
+            f"/sla-policies/{second['id']}", 2, {"resolution_s": None, "first_response_s": None}, expect=422
+        )
+    )["field"] == "first_response_s"
     await admin.call("DELETE", f"/sla-policies/{second['id']}", expect=204)
     assert "own" not in [policy.code for policy in (await house.context.catalog.current()).policies]
     assert (await admin.post("/sla-policies", body))["version"] == 3

@@ -41,7 +41,9 @@ def test_text_has_three_parts_in_order_and_ends_with_the_link(language: str) -> 
 
 
 @given(st.text(), st.text(), st.text(), st.text() | st.none())
-def test_what_the_agent_wrote_is_never_read_as_a_pattern(problem: str, resolution: str, commitment: str, name: str | None) -> None:
+def test_what_the_agent_wrote_is_never_read_as_a_pattern(
+    problem: str, resolution: str, commitment: str, name: str | None
+) -> None:
     text = receipt.receipt_text(
         language="en", problem=problem, resolution=resolution, commitment=commitment, url="u", name=name
     )

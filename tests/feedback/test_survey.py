@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -15,13 +15,29 @@ NAMES = ("outcome", "solved", "confirmed", "result", "resolved", "csat", "rating
          "content", "efficiency", "attitude", "comment", "reason", "anonymous", "csrf")  # fmt: skip
 
 
-@pytest.mark.parametrize("word", ["confirmed", "confirm", "solved", "resolved", "yes", "YES ", "true", "1", True, 1, "已解决"])
+@pytest.mark.parametrize(
+    "word", ["confirmed", "confirm", "solved", "resolved", "yes", "YES ", "true", "1", True, 1, "已解决"]
+)
 def test_words_for_solved(word: Any) -> None:
     assert Answer.model_validate({"outcome": word}).outcome == "confirmed"
 
 
 @pytest.mark.parametrize(
-    "word", ["rejected", "reject", "not_solved", "Not solved", "not-solved", "unresolved", "no", "false", "0", False, 0, "未解决"]
+    "word",
+    [
+        "rejected",
+        "reject",
+        "not_solved",
+        "Not solved",
+        "not-solved",
+        "unresolved",
+        "no",
+        "false",
+        "0",
+        False,
+        0,
+        "未解决",
+    ],
 )
 def test_words_for_not_solved(word: Any) -> None:
     assert Answer.model_validate({"outcome": word}).outcome == "rejected"
@@ -96,12 +112,21 @@ def test_ratings_alone_are_an_answer_without_outcome() -> None:
 
 
 _anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.sampled_from(["yes", "5", "0", ""]),
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 11)
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.text("a5 \x00\r\n", max_size=6)
+    | st.binary()
+    | st.sampled_from(["yes", "no", "5", "0", ""]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
 
 
+@settings(max_examples=500)
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), _anything, max_size=8) | _anything)
 def test_never_anything_but_an_answer_or_a_validation_error(value: Any) -> None:
     try:

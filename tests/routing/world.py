@@ -115,7 +115,7 @@ class World:
             ContactIdentity(contact_id=contact.id, channel_id=channel_id, kind="user", value=str(contact.id))
             for contact in contacts
         ]
-        conversations, rest = [], []
+        conversations, entries, messages = [], [], []
         for n, identity in enumerate(identities):
             since = start + timedelta(milliseconds=n)
             conversation = Conversation(
@@ -128,7 +128,7 @@ class World:
                 created_at=since,
             )
             conversations.append(conversation)
-            rest.append(
+            entries.append(
                 QueueEntry(
                     conversation_id=conversation.id,
                     queue_id=queue_id,
@@ -138,9 +138,9 @@ class World:
                     **entry,
                 )
             )
-            rest.append(first_message(conversation))
+            messages.append(first_message(conversation))
         async with self.database.begin() as session:
-            for rows in (contacts, identities, conversations, rest):
+            for rows in (contacts, identities, conversations, entries, messages):
                 session.add_all(rows)
                 await session.flush()
         return [conversation.id for conversation in conversations]

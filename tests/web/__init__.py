@@ -1,0 +1,1 @@
+"""The customer pages, in HTTP and in a real browser."""

@@ -117,7 +117,12 @@ class Matter:
 
 
 async def make(
-    database: Database, vault: Vault, *, language: str | None = None, text: str = "My door hangs.", subject: str | None = None
+    database: Database,
+    vault: Vault,
+    *,
+    language: str | None = None,
+    text: str = "My door hangs.",
+    subject: str | None = None,
 ) -> Matter:
     """A conversation with one inbound message, assigned to its first agent."""
     channel = Channel(type="webchat", name="Site", secrets=vault.seal("{}"))

@@ -30,7 +30,10 @@ async def test_confirms_by_keyboard(app: FastAPI, database: Database, vault: Vau
         await page.goto(base + made.receipt)
         assert await page.get_by_role("radio", name=solved).count() == 1
         await tab_to(page, "outcome-confirmed")
-        assert await page.locator("label[for=outcome-confirmed]").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+        assert (
+            await page.locator("label[for=outcome-confirmed]").evaluate("e => getComputedStyle(e).outlineStyle")
+            == "solid"
+        )
         await page.keyboard.press("Space")
         await tab_to(page, "csat-1")
         for _ in range(4):

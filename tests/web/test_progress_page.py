@@ -5,21 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 
 import httpx
-from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
 from app.clock import now
 from app.db import Database
 from app.ids import new_id
-from app.models import SlaClock, SlaPolicy
+from app.models import Message, SlaClock, SlaPolicy
 from app.models.words import ClockMetric, ConversationStatus, MessageKind
 from app.vault import Vault
 from tests.web import matter as matters
+from tests.web.html import HTMLParser, language, one
 from tests.web.matter import PROBLEM, Matter
 
 JSON = {"Accept": "application/json"}
 
 
-async def test_shows_state_role_promise_and_messages(client: httpx.AsyncClient, database: Database, vault: Vault) -> None:
+async def test_shows_state_role_promise_and_messages(
+    client: httpx.AsyncClient, database: Database, vault: Vault
+) -> None:
     made = await matters.make(database, vault, text="My <b>door</b> hangs.", subject="Door & hinge")
     await made.write("A technician comes on Thursday.")
     await made.write("The customer is difficult.", kind=MessageKind.NOTE)
@@ -41,7 +43,7 @@ async def test_shows_state_role_promise_and_messages(client: httpx.AsyncClient, 
     page = await client.get(made.progress)
     assert page.status_code == 200
     html = HTMLParser(page.text)
-    body = html.css_first("main").text()
+    body = one(html, "main").text()
     assert "A colleague is working on it." in body
     assert "A member of our service team" in body
     assert "We aim to have it solved by" in body
@@ -49,7 +51,7 @@ async def test_shows_state_role_promise_and_messages(client: httpx.AsyncClient, 
     assert "My <b>door</b> hangs." in body
     assert "A technician comes on Thursday." in body
     assert "Door & hinge" in body
-    assert html.css_first(".steps .current").text().startswith("In hand")
+    assert one(html, ".steps .current").text().startswith("In hand")
     for secret in ("difficult", "Ada", "Secretname", "ada@example.test", str(made.agent.id)):
         assert secret not in page.text
         assert secret not in (await client.get(made.progress, headers=JSON)).text
@@ -61,21 +63,19 @@ async def test_shows_state_role_promise_and_messages(client: httpx.AsyncClient, 
 
 async def test_a_pending_receipt_is_shown_with_its_link(client: httpx.AsyncClient, matter: Matter) -> None:
     html = HTMLParser((await client.get(matter.progress)).text)
-    link = html.css_first("a.button").attributes["href"]
+    link = one(html, "a.button").attributes["href"]
     assert link is not None
     path = "/f/" + link.split("/f/")[1]
     assert PROBLEM in (await client.get(path)).text
     assert html.css(".part dd")[0].text() == PROBLEM
     assert (await client.post(path, data={"outcome": "confirmed"})).status_code == 200
     html = HTMLParser((await client.get(matter.progress)).text)
-    assert "Closed." in html.css_first(".facts").text()
+    assert "Closed." in one(html, ".facts").text()
     assert html.css_first("a.button") is None
-    assert "Confirmed by you" in html.css_first(".verdict").text()
+    assert "Confirmed by you" in one(html, ".verdict").text()
 
 
-async def test_an_old_receipt_has_no_link(
-    app: object, client: httpx.AsyncClient, database: Database, matter: Matter
-) -> None:
+async def test_an_old_receipt_has_no_link(client: httpx.AsyncClient, database: Database, matter: Matter) -> None:
     async with database.begin() as session:
         cycle = await session.get_one(type(await matter.cycle()), matter.cycle_id)
         cycle.created_at = now() - timedelta(days=365)
@@ -87,9 +87,9 @@ async def test_an_old_receipt_has_no_link(
 
 async def test_every_state_has_words(client: httpx.AsyncClient, matter: Matter) -> None:
     for status in ConversationStatus:
-        for language in ("en", "zh"):
+        for wished in ("en", "zh"):
             await matter.change(status=status, snoozed_until=now() + timedelta(days=1))
-            page = await client.get(f"{matter.progress}?lang={language}")
+            page = await client.get(f"{matter.progress}?lang={wished}")
             assert page.status_code == 200, status
             assert len(HTMLParser(page.text).css(".facts dd")) >= 2
             assert "{when}" not in page.text
@@ -116,8 +116,8 @@ async def test_language_of_the_contact_then_of_the_browser(
 ) -> None:
     made = await matters.make(database, vault)
     for accept, expected in (("zh-TW,zh;q=0.9", "zh-Hans"), ("fr,en;q=0.5", "en"), ("", "en")):
-        page = HTMLParser((await client.get(made.progress, headers={"Accept-Language": accept})).text)
-        assert page.css_first("html").attributes["lang"] == expected
+        page = await client.get(made.progress, headers={"Accept-Language": accept})
+        assert language(page.text) == expected
 
 
 async def test_a_long_matter_shows_its_newest_messages(
@@ -128,7 +128,7 @@ async def test_a_long_matter_shows_its_newest_messages(
         conversation = await session.get_one(type(await made.conversation()), made.conversation_id)
         for seq in range(2, 260):
             session.add(
-                matters.Message(
+                Message(
                     conversation_id=made.conversation_id,
                     seq=seq,
                     channel_id=conversation.channel_id,

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from selectolax.lexbor import LexborHTMLParser as HTMLParser
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import Database
@@ -19,15 +18,10 @@ from app.ids import new_id
 from app.models.words import ConversationStatus, CycleState
 from app.vault import Vault
 from tests.web import matter as matters
+from tests.web.html import HTMLParser, checked, language, one
 from tests.web.matter import COMMITMENT, PROBLEM, RESOLUTION, Matter
 
 JSON = {"Accept": "application/json"}
-
-
-def checked(html: str) -> dict[str, str]:
-    """Which radio buttons and boxes are on."""
-    nodes = HTMLParser(html).css("input[checked]")
-    return {str(node.attributes["name"]): str(node.attributes["value"]) for node in nodes}
 
 
 async def test_shows_the_three_parts_and_a_labelled_form(client: httpx.AsyncClient, matter: Matter) -> None:
@@ -35,9 +29,9 @@ async def test_shows_the_three_parts_and_a_labelled_form(client: httpx.AsyncClie
     assert answer.status_code == 200
     page = HTMLParser(answer.text)
     assert [node.text(strip=True) for node in page.css(".part dd")] == [PROBLEM, RESOLUTION, COMMITMENT]
-    assert page.css_first("html").attributes["lang"] == "en"
+    assert language(answer.text) == "en"
     assert page.css_first("script") is None
-    form = page.css_first("form")
+    form = one(page, "form")
     assert form.attributes["method"] == "post"
     labelled = {node.attributes["for"] for node in page.css("label")}
     fields = [node for node in form.css("input, textarea, select") if node.attributes.get("type") != "hidden"]
@@ -77,7 +71,14 @@ async def test_a_one_click_link_only_fills_the_form(client: httpx.AsyncClient, m
 
 
 async def test_confirming_closes(client: httpx.AsyncClient, matter: Matter) -> None:
-    form = {"outcome": "confirmed", "csat": "5", "nps": "9", "content": "4", "comment": "Thanks\r\na lot", "anonymous": "false"}
+    form = {
+        "outcome": "confirmed",
+        "csat": "5",
+        "nps": "9",
+        "content": "4",
+        "comment": "Thanks\r\na lot",
+        "anonymous": "false",
+    }
     answer = await client.post(matter.receipt, data=form)
     assert answer.status_code == 200
     assert "Thank you" in answer.text
@@ -184,7 +185,7 @@ async def test_a_wrong_field_is_named_and_nothing_typed_is_lost(
     assert page.css_first(f"#{field}-error") is not None
     if form:
         assert checked(answer.text)["efficiency"] == "3"
-        assert page.css_first("textarea").text().strip() == typed["comment"]
+        assert one(page, "textarea").text().strip() == typed["comment"]
     assert checked(answer.text)["anonymous"] == "true"
     problem = await client.post(matter.receipt, json=typed, headers=JSON)
     assert problem.status_code == 422
@@ -201,7 +202,9 @@ async def test_the_same_answer_twice_is_one(client: httpx.AsyncClient, matter: M
 
 
 @pytest.mark.parametrize(("first", "second"), [("confirmed", "rejected"), ("rejected", "confirmed")])
-async def test_the_opposite_answer_is_refused(client: httpx.AsyncClient, matter: Matter, first: str, second: str) -> None:
+async def test_the_opposite_answer_is_refused(
+    client: httpx.AsyncClient, matter: Matter, first: str, second: str
+) -> None:
     await client.post(matter.receipt, data={"outcome": first})
     before = await matter.snapshot()
     page = await client.post(matter.receipt, data={"outcome": second, "csat": "2", "comment": "I think otherwise"})
@@ -244,8 +247,12 @@ async def test_an_anonymous_rating_counts_and_is_not_told(client: httpx.AsyncCli
     assert (shown["ratings"]["csat"], shown["comment"], shown["anonymous"]) == (None, None, True)
 
 
-async def test_the_reason_of_an_anonymous_rejection_reaches_who_has_to_act(client: httpx.AsyncClient, matter: Matter) -> None:
-    await client.post(matter.receipt, data={"outcome": "rejected", "csat": "1", "reason": "Still hangs", "anonymous": "true"})
+async def test_the_reason_of_an_anonymous_rejection_reaches_who_has_to_act(
+    client: httpx.AsyncClient, matter: Matter
+) -> None:
+    await client.post(
+        matter.receipt, data={"outcome": "rejected", "csat": "1", "reason": "Still hangs", "anonymous": "true"}
+    )
     [received] = await matter.events("feedback.received")
     assert (received["ratings"], received["comment"]) == ({}, "Still hangs")
 
@@ -274,7 +281,9 @@ async def test_answers_at_the_same_time_settle_it_once(client: httpx.AsyncClient
     assert len(await matter.events("feedback.received")) == 1
 
 
-async def test_committed_before_answered(app: FastAPI, client: httpx.AsyncClient, database: Database, matter: Matter) -> None:
+async def test_committed_before_answered(
+    app: FastAPI, client: httpx.AsyncClient, database: Database, matter: Matter
+) -> None:
     class Broken:
         @asynccontextmanager
         async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -295,7 +304,7 @@ async def test_what_people_wrote_is_text(client: httpx.AsyncClient, database: Da
     answer = await client.post(made.receipt, data={"comment": evil + "</textarea><b>", "csat": "9"})
     assert "<script>" not in answer.text
     assert "</textarea><b>" not in answer.text
-    assert HTMLParser(answer.text).css_first(".part dd").text() == evil
+    assert one(answer.text, ".part dd").text() == evil
 
 
 async def test_bodies_that_are_none(client: httpx.AsyncClient, matter: Matter) -> None:
@@ -326,5 +335,5 @@ async def test_language(
 ) -> None:
     made = await matters.make(database, vault, language=customer)
     await made.resolve()
-    page = HTMLParser((await client.get(made.receipt + query, headers={"Accept-Language": accept})).text)
-    assert page.css_first("html").attributes["lang"] == expected
+    page = await client.get(made.receipt + query, headers={"Accept-Language": accept})
+    assert language(page.text) == expected

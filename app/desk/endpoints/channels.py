@@ -84,7 +84,7 @@ class ChannelShape(Shape):
 def _shape(context: Context, row: Channel) -> ChannelShape:
     return ChannelShape(
         **row.model_dump(exclude={"secrets"}),
-        secrets_set=sorted(open_secrets(context.vault, row.secrets)),
+        secrets_set=sorted(name for name, value in open_secrets(context.vault, row.secrets).items() if value),
         webhook_url=f"{context.settings.base_url}/channels/{row.id}/webhook",
     )
 

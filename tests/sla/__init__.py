@@ -1,0 +1,1 @@
+"""Time limits: which apply, how they run, what happens when they are missed."""

@@ -1,0 +1,114 @@
+"""Which limits apply: every shipped row by name, and how policies go together."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.models import SlaPolicy
+from app.sla.default_policies import POLICIES
+from app.sla.policy import Facts, choose, matches, targets
+
+SHIPPED = [SlaPolicy(**data) for data in POLICIES]
+HOUR = 3_600
+
+
+def facts(channel_type: str = "email", matter: str = "enquiry", severity: str | None = None, **more: str) -> Facts:
+    return {
+        "channel_type": channel_type,
+        "category": "routine",
+        "matter": matter,
+        "severity": severity,
+        "tier": "standard",
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "given", "first_response_s", "resolution_s"),
+    [
+        ("webchat", facts("webchat"), 30, 24 * HOUR),
+        ("phone", facts("voice"), 15, 24 * HOUR),
+        ("complaint", facts(matter="complaint", severity="minor"), 2 * HOUR, 4 * HOUR),
+        ("enquiry", facts(matter="enquiry"), 24 * HOUR, 24 * HOUR),
+        ("minor-problem", facts(matter="service_request", severity="minor"), 24 * HOUR, 24 * HOUR),
+        ("ordinary", facts(matter="something else"), 24 * HOUR, 48 * HOUR),
+        ("major-problem", facts(matter="service_request", severity="major"), 2 * HOUR, 48 * HOUR),
+        ("repair", facts(matter="service_request"), 48 * HOUR, 72 * HOUR),
+        ("repair", facts(matter="service_request", warranty="no"), 48 * HOUR, 72 * HOUR),
+        ("repair-under-warranty", facts(matter="service_request", warranty="yes"), 24 * HOUR, 72 * HOUR),
+        ("critical-fault", facts(matter="service_request", severity="critical"), 24 * HOUR, 72 * HOUR),
+        ("feedback", facts(matter="feedback"), 24 * HOUR, 48 * HOUR),
+    ],
+)
+def test_each_row_of_the_limits(code: str, given: Facts, first_response_s: int, resolution_s: int) -> None:
+    found = targets(SHIPPED, given)
+    assert found is not None
+    assert (found.policy.code, found.first_response_s, found.resolution_s) == (code, first_response_s, resolution_s)
+    assert choose(SHIPPED, given) is found.policy
+
+
+def test_the_codes_are_stable() -> None:
+    assert [policy.code for policy in SHIPPED] == [
+        "webchat",
+        "phone",
+        "complaint",
+        "critical-fault",
+        "major-problem",
+        "minor-problem",
+        "repair-under-warranty",
+        "repair",
+        "enquiry",
+        "feedback",
+        "ordinary",
+    ]
+    assert len({policy.position for policy in SHIPPED}) == len(SHIPPED)
+
+
+@pytest.mark.parametrize("severity", [None, "minor", "major", "critical"])
+def test_a_complaint_is_handled_as_a_complaint_however_bad_and_wherever(severity: str | None) -> None:
+    in_chat = targets(SHIPPED, facts("webchat", matter="complaint", severity=severity))
+    by_mail = targets(SHIPPED, facts("email", matter="complaint", severity=severity))
+    assert in_chat is not None
+    assert by_mail is not None
+    assert (in_chat.first_response_s, in_chat.resolution_s) == (30, 4 * HOUR)
+    assert (by_mail.first_response_s, by_mail.resolution_s) == (2 * HOUR, 4 * HOUR)
+
+
+def test_each_limit_names_the_policy_that_set_it() -> None:
+    found = targets(SHIPPED, facts("webchat", matter="complaint"))
+    assert found is not None
+    assert found.first_response_by is not None
+    assert found.resolution_by is not None
+    assert (found.policy.code, found.first_response_by.code, found.resolution_by.code) == (
+        "webchat",
+        "webchat",
+        "complaint",
+    )
+
+
+def test_nothing_matches_nothing_applies() -> None:
+    policy = SlaPolicy(code="vip", name="VIP", match={"tier": ["vip"]}, first_response_s=60)
+    assert targets([policy], facts()) is None
+    assert choose([policy], facts()) is None
+    assert targets([], facts()) is None
+
+
+def test_all_facts_of_a_policy_have_to_hold() -> None:
+    policy = SlaPolicy(code="p", name="P", match={"tier": ["vip", "gold"], "severity": "major"})
+    assert matches(policy, facts(severity="major", tier="gold"))
+    assert not matches(policy, facts(severity="major"))
+    assert not matches(policy, facts(tier="vip"))
+
+
+def test_equal_positions_are_decided_by_the_code() -> None:
+    pair = [SlaPolicy(code=code, name=code, position=5, first_response_s=1) for code in ("b", "a")]
+    found = choose(pair, facts())
+    assert found is not None
+    assert found.code == "a"
+
+
+def test_a_policy_that_applies_already_keeps_its_place() -> None:
+    retired = SlaPolicy(code="webchat", name="Chat as it was", first_response_s=90)
+    found = targets(SHIPPED, facts("webchat", matter="feedback"), first=retired)
+    assert found is not None
+    assert (found.policy, found.first_response_s, found.resolution_s) == (retired, 90, 48 * HOUR)

@@ -1,0 +1,161 @@
+"""The chat widget and the agents' console, talking to each other through a live server."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.conftest import sibling
+from tests.support.server import Server
+from tests.web.browser import chromium
+
+QUICK = {"ROUNDTRIP_HEARTBEAT_S": "1", "ROUNDTRIP_PRESENCE_GRACE_S": "30"}
+
+
+@pytest.fixture(scope="module")
+def live_database(cluster_url: str) -> Iterator[str]:
+    name = f"live_{secrets.token_hex(6)}"
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(cluster_url)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run(f'CREATE DATABASE "{name}"'))
+    yield sibling(cluster_url, name)
+    asyncio.run(run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="module")
+def server(live_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(live_database, tmp_path_factory.mktemp("live"), environment=QUICK)
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())
+
+
+@dataclass
+class Scene:
+    """A visitor's page with the widget open, and an agent's console that is signed in and online."""
+
+    server: Server
+    browser: Browser
+    channel: dict[str, Any]
+    visitor: Page
+    desk: Page
+    complaints: list[str]
+
+    async def conversation(self) -> dict[str, Any]:
+        """The only one of this scene."""
+        [found] = (await self.server.api("GET", f"/conversations?queue_id={self.channel['queue_id']}"))["items"]
+        return dict(found)
+
+    async def visitor_writes(self, text: str) -> None:
+        await self.visitor.get_by_label("Your message").fill(text)
+        await self.visitor.keyboard.press("Enter")
+
+    async def agent_writes(self, text: str) -> None:
+        await self.desk.get_by_label("Your text").fill(text)
+        await self.desk.get_by_role("button", name="Send", exact=True).click()
+
+
+@asynccontextmanager
+async def scene(server: Server) -> AsyncIterator[Scene]:
+    queue = await server.api("POST", "/queues", {"name": "Chat"})
+    agent = await server.make_agent("Ada Agent", queue_ids=[queue["id"]])
+    channel = await server.make_channel("webchat", {"allowed_origins": []}, queue_id=queue["id"])
+    async with chromium() as browser:
+        visitor, desk = [await (await browser.new_context(locale="en-GB")).new_page() for _ in range(2)]
+        complaints: list[str] = []
+        for page in (visitor, desk):
+            page.set_default_timeout(20_000)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
+        await desk.goto(server.base + "/console")
+        await desk.get_by_label("Your agent token").fill(agent["token"])
+        await desk.get_by_role("button", name="Sign in").click()
+        await desk.get_by_label("I am").select_option("online")
+        await visitor.goto(f"{server.base}/widget/demo?channel_id={channel['id']}")
+        await visitor.get_by_role("button", name="Open the chat").click()
+        await expect(visitor.get_by_text("We are here")).to_be_visible()
+        yield Scene(server, browser, channel, visitor, desk, complaints)
+        assert complaints == []
+
+
+async def test_from_the_first_word_to_the_confirmation(server: Server) -> None:
+    async with scene(server) as play:
+        visitor, desk = play.visitor, play.desk
+        await play.visitor_writes("My oak table wobbles. <b>Help</b>")
+        await desk.get_by_role("button", name="Accept").click()
+        await expect(desk.get_by_role("log")).to_contain_text("My oak table wobbles. <b>Help</b>")
+        await expect(visitor.get_by_role("log")).to_contain_text("Ada Agent takes care of you")
+        await desk.get_by_label("Note, for colleagues only").check()
+        await play.agent_writes("This one is a secret note")
+        await expect(desk.get_by_role("log")).to_contain_text("secret note")
+        await desk.get_by_label("Reply", exact=True).check()
+        await play.agent_writes("We send a technician, see https://example.test/visit")
+        await expect(visitor.get_by_role("log")).to_contain_text("We send a technician")
+        await expect(visitor.get_by_role("link", name="https://example.test/visit")).to_be_visible()
+        await expect(desk.get_by_role("log")).to_contain_text("read")
+        for name, text in (
+            ("problem", "It wobbled"),
+            ("resolution", "Feet were adjusted"),
+            ("commitment", "We call you"),
+        ):
+            await desk.locator(f"#{name}").fill(text)
+        await desk.get_by_role("button", name="Send the receipt").click()
+        await visitor.get_by_label("Yes, it is solved").check()
+        await visitor.get_by_label("5", exact=True).check()
+        await visitor.get_by_label("Anything to add?").fill("All good")
+        await visitor.locator(".ask").get_by_role("button", name="Send").click()
+        await expect(visitor.get_by_text("Thank you for your answer")).to_be_visible()
+        await expect(desk.locator("#mine")).to_contain_text("None yet")
+        assert await visitor.locator(".ask").count() == 0
+        assert "secret note" not in await visitor.get_by_role("log").inner_text()
+        assert (await play.conversation())["status"] == "closed"
+
+
+async def test_what_is_written_while_the_server_is_away_arrives_once(server: Server) -> None:
+    async with scene(server) as play:
+        visitor, desk = play.visitor, play.desk
+        await play.visitor_writes("First words")
+        await desk.get_by_role("button", name="Accept").click()
+        await expect(desk.get_by_role("log")).to_contain_text("First words")
+        assert await server.stop() == 0
+        await expect(visitor.get_by_text("No connection")).to_be_visible()
+        await play.visitor_writes("Written into the dark")
+        await expect(visitor.get_by_text("Sending…")).to_be_visible()
+        await visitor.close()
+        again = await visitor.context.new_page()
+        await server.start()
+        await again.goto(f"{server.base}/widget/demo?channel_id={play.channel['id']}")
+        await again.get_by_role("button", name="Open the chat").click()
+        play.visitor = again
+        await expect(desk.get_by_role("log")).to_contain_text("Written into the dark", timeout=20_000)
+        await expect(again.get_by_role("log")).to_contain_text("First words")
+        await expect(again.get_by_text("Sending…")).to_have_count(0)
+        await play.agent_writes("I am here again")
+        await expect(again.get_by_role("log")).to_contain_text("I am here again")
+        conversation = await play.conversation()
+        messages = (await server.api("GET", f"/conversations/{conversation['id']}/messages"))["items"]
+        assert [message["text"] for message in messages] == ["First words", "Written into the dark", "I am here again"]
+        for page in (again, desk):
+            assert (await page.get_by_role("log").inner_text()).count("Written into the dark") == 1
+
+
+async def test_a_wrong_token_is_told(server: Server) -> None:
+    async with chromium() as browser:
+        page = await browser.new_page()
+        await page.goto(server.base + "/console")
+        await page.get_by_label("Your agent token").fill("rt_agent_wrong")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("alert")).to_have_text("This token is not valid.")
+        assert await page.evaluate("sessionStorage.length") == 0

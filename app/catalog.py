@@ -141,7 +141,9 @@ class CatalogCache:
             _logger.error("channel of an unknown type", channel_id=channel.id, type=channel.type)
             return None
         try:
-            config = adapter.config_model.model_validate({**channel.config, **open_secrets(self._vault, channel.secrets)})
+            config = adapter.config_model.model_validate(
+                {**channel.config, **open_secrets(self._vault, channel.secrets)}
+            )
         except (ValidationError, BadToken) as error:
             _logger.error("channel cannot be read", channel_id=channel.id, error=str(error))
             return None

@@ -113,7 +113,9 @@ def _visit(home: Path) -> Embedded:
                 return Embedded(url=url, process=None, guard=None)
         except (OSError, ValueError, IndexError):
             time.sleep(0.05)
-    raise EmbeddedError(f"{home} is in use by another process whose database does not answer; stop it or choose another --data-dir")
+    raise EmbeddedError(
+        f"{home} is in use by another process whose database does not answer; stop it or choose another --data-dir"
+    )
 
 
 def _url(password: str, port: int) -> str:

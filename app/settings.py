@@ -113,7 +113,11 @@ class Settings(BaseSettings):
 
 def load(**overrides: object) -> Settings:
     """Read the environment; flags in `overrides` win where they are not None. Raises SettingsError."""
-    given = {("DATABASE_URL" if key == "database_url" else key): value for key, value in overrides.items() if value is not None}
+    given = {
+        ("DATABASE_URL" if key == "database_url" else key): value
+        for key, value in overrides.items()
+        if value is not None
+    }
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -129,4 +129,3 @@ class Peer:
                 await self._websocket.send_text(frame.text.decode())
             except Exception:
                 self._closing = True
-

@@ -83,7 +83,7 @@ async def _commits(connection: asyncpg.Connection) -> int:
 
 async def bare(stack: Stack, *, batch: int, lanes: int, seconds: float) -> float:
     """Messages per second of the same statement without HTTP, signatures, parsing, or anybody reading along."""
-    database = Database(Settings(DATABASE_URL=stack.database_url))  # type: ignore[call-arg]
+    database = Database(Settings(DATABASE_URL=stack.database_url))
     prepared = await _prepared(database, stack, int(1_000 * seconds * max(batch / 4, 4)))
     connections = [await database.connect() for _ in range(lanes)]
     until, queue, written = time.perf_counter() + seconds, iter(prepared), 0

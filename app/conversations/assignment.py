@@ -13,7 +13,9 @@ from app.events.log import Actor
 from app.models import Agent, Assignment, Conversation
 from app.wakeups import wake
 
-_HOLD = text("UPDATE agent SET load = load + :weight WHERE id = :agent AND (:force OR load + :weight <= capacity) RETURNING id")
+_HOLD = text(
+    "UPDATE agent SET load = load + :weight WHERE id = :agent AND (:force OR load + :weight <= capacity) RETURNING id"
+)
 _FREE = text("UPDATE agent SET load = greatest(load - :weight, 0) WHERE id = :agent")
 
 
@@ -34,9 +36,7 @@ async def free_capacity(session: AsyncSession, agent_id: UUID, weight: int) -> N
 
 async def current(session: AsyncSession, conversation: Conversation) -> Assignment | None:
     found = await session.exec(
-        select(Assignment).where(
-            col(Assignment.conversation_id) == conversation.id, col(Assignment.ended_at).is_(None)
-        )
+        select(Assignment).where(col(Assignment.conversation_id) == conversation.id, col(Assignment.ended_at).is_(None))
     )
     return found.one_or_none()
 
@@ -108,4 +108,3 @@ async def move_to_queue(session: AsyncSession, conversation: Conversation, queue
         {"conversation": shapes.conversation(conversation), "changed": ["queue_id"]},
         also_queues=[before] if before else [],
     )
-

@@ -173,5 +173,3 @@ async def weight_of(session: AsyncSession, conversation: Conversation) -> int:
     """What it costs of an agent's capacity."""
     setting = await session.get(CategorySetting, conversation.category)
     return setting.weight if setting else 1
-
-

@@ -17,7 +17,9 @@ from app.sla import clocks
 from app.wakeups import wake
 
 _DUE = text("SELECT id FROM conversation WHERE snoozed_until <= now() ORDER BY snoozed_until LIMIT 100")
-_NEXT = text("SELECT extract(epoch FROM min(snoozed_until) - clock_timestamp())::float8 FROM conversation WHERE snoozed_until IS NOT NULL")
+_NEXT = text(
+    "SELECT extract(epoch FROM min(snoozed_until) - clock_timestamp())::float8 FROM conversation WHERE snoozed_until IS NOT NULL"
+)
 
 
 async def hold(session: AsyncSession, conversation: Conversation, *, waiting_on_customer: bool, actor: Actor) -> None:
@@ -28,7 +30,9 @@ async def hold(session: AsyncSession, conversation: Conversation, *, waiting_on_
     await _pause(session, conversation, status, None, actor)
 
 
-async def snooze(session: AsyncSession, conversation: Conversation, *, until: datetime, now: datetime, actor: Actor) -> None:
+async def snooze(
+    session: AsyncSession, conversation: Conversation, *, until: datetime, now: datetime, actor: Actor
+) -> None:
     """Out of sight until a time to come, or until the customer writes. Raises Invalid for a time that has passed."""
     if until <= now:
         raise Invalid("this time has passed", field="until")

@@ -45,11 +45,15 @@ _CANDIDATES = text(
     ") AS due ORDER BY due.due_at, due.id LIMIT :limit"
 )
 # Heads only: what stands behind another message can go when that one is settled, and whoever settles it wakes us.
+# A row in flight counts with the end of its lease: its sender may have died.
 _NEXT = text(
-    f"{_CHANNELS} SELECT CAST(extract(epoch FROM min(next.due_at) - now()) AS float8) FROM free, LATERAL ("
-    "SELECT outbox.due_at FROM outbox "
+    f"{_CHANNELS} SELECT CAST(extract(epoch FROM min(next.at) - now()) AS float8) FROM free, LATERAL ("
+    "(SELECT outbox.due_at AS at FROM outbox "
     f"WHERE outbox.channel_id = free.id AND outbox.lease_until IS NULL AND {_HEAD} "
-    "ORDER BY outbox.due_at, outbox.id LIMIT 1) AS next WHERE free.slots > 0"
+    "ORDER BY outbox.due_at, outbox.id LIMIT 1) UNION ALL "
+    "(SELECT outbox.lease_until FROM outbox "
+    "WHERE outbox.channel_id = free.id AND outbox.lease_until IS NOT NULL AND outbox.due_at <= now() "
+    "ORDER BY outbox.due_at, outbox.id LIMIT 1)) AS next WHERE free.slots > 0"
 )
 _LOCK = text("SELECT id FROM conversation WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE SKIP LOCKED")
 _START = text(
@@ -182,8 +186,7 @@ async def next_due_s(
 ) -> float | None:
     """Seconds until a message can be taken, by the database's clock; None when nothing waits for its time.
 
-    Channels that are full do not count: the end of a send wakes the loop. Nor do leases: the loop's tick finds those
-    that ran out.
+    Channels that are full do not count: the end of a send wakes the loop.
     """
     found = await session.execute(_NEXT, limits.slots(catalog, in_flight))
     seconds: float | None = found.scalar_one()

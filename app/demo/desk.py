@@ -52,7 +52,7 @@ class DemoAgent:
             self._later(self._accept(socket, frame["offer_id"]))
         elif kind == "offer.accepted" and frame["offer_id"] in self._offers:
             self._later(self._handle(socket, self._offers.pop(frame["offer_id"])))
-        elif kind == "conversation.reopened" and frame["conversation"]["assignee_id"]:
+        elif kind == "conversation.assigned" and frame["how"] == "reopen" and frame["assignee"]["name"] == self._name:
             self._later(self._again(socket, frame["conversation_id"]))
         elif kind == "sla.breached":
             self._transcript.say("house", "SLA", f"{frame['clock']['metric']} breached at {frame['clock']['due_at']}")

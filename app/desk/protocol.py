@@ -171,7 +171,6 @@ EVENTS: dict[str, str] = {
 EPHEMERAL: dict[str, str] = {
     "typing": "conversation_id, on, author",
     "presence.updated": "agent: id, name, availability, present",
-    "queue.counts": "queues: waiting entries per queue",
     "resync_required": "reason: the cursor cannot be resumed; the welcome that follows is a fresh snapshot",
     "draining": "reconnect_in_s: this process is going away; reconnect with your cursor",
     "pong": "the answer to ping",

@@ -98,11 +98,11 @@ BEGIN
         )
         INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, target_s, warn_percent, state, elapsed_us,
                               running_since, warn_at, due_at, next_at)
-        SELECT t.id, won.id, (item->>'policy_id')::uuid, t.metric, 1, t.target_s, t.warn_percent, 'running', 0, now(),
+        SELECT t.id, won.id, t.policy_id, t.metric, 1, t.target_s, t.warn_percent, 'running', 0, now(),
                now() + make_interval(secs => t.target_s * t.warn_percent / 100.0),
                now() + make_interval(secs => t.target_s),
                now() + make_interval(secs => t.target_s * t.warn_percent / 100.0)
-        FROM won, jsonb_to_recordset(item->'clocks') AS t(id uuid, metric text, target_s int, warn_percent int);
+        FROM won, jsonb_to_recordset(item->'clocks') AS t(id uuid, policy_id uuid, metric text, target_s int, warn_percent int);
 
         SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
         FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)

@@ -10,14 +10,18 @@ from uuid import UUID
 
 import orjson
 
+from app import log
 from app.catalog import Catalog, ChannelAccount
 from app.channels.base import InboundMessage
 from app.events import shapes
 from app.ids import new_id
+from app.models import Queue
 from app.models.words import AuthorType, ClockMetric, Direction, MessageKind
 from app.routing.classify import RANK, Classified, Classifier
 from app.routing.queues import choose_queue
-from app.sla.policy import targets
+from app.sla.policy import Targets, targets
+
+_logger = log.get("intake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Preparer:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._classifier = Classifier(catalog.rules)
+        for code, why in self._classifier.skipped:
+            _logger.error("classification rule left out", code=code, why=why)
 
     def prepare(
         self,
@@ -54,7 +60,7 @@ class Preparer:
         found = self._classifier.classify(message.text, subject=message.subject, hint=message.category)
         queue = choose_queue(self.catalog, account.queue_id, found.category)
         setting = self.catalog.categories[found.category]
-        aims = targets(self.catalog.policies, _facts(account, found))
+        aims = targets(self.catalog.policies, _facts(account, found, queue))
         sender, message_id, conversation_id = message.sender, new_id(), new_id()
         shape = shapes.message(
             id=message_id,
@@ -110,28 +116,40 @@ class Preparer:
             "opened": {"conversation": _opened(conversation_id, account, found, queue.id, message, received_at)},
         }
         return Prepared(
-            account.id, message.external_id, sender.kind, sender.value, target, orjson.dumps(item, default=str).decode(), found
+            account.id,
+            message.external_id,
+            sender.kind,
+            sender.value,
+            target,
+            orjson.dumps(item, default=str).decode(),
+            found,
         )
 
 
-def _facts(account: ChannelAccount, found: Classified) -> dict[str, str | None]:
+def _facts(account: ChannelAccount, found: Classified, queue: Queue) -> dict[str, str | None]:
     return {
         "channel_type": account.type,
         "category": found.category,
         "matter": found.matter,
         "severity": found.severity,
         "tier": "standard",
+        "warranty": found.warranty,
+        "queue": queue.name,
     }
 
 
-def _clocks(aims: Any) -> list[dict[str, Any]]:
+def _clocks(aims: Targets | None) -> list[dict[str, Any]]:
+    """Each under the policy that sets its limit."""
     if aims is None:
         return []
-    wanted = ((ClockMetric.FIRST_RESPONSE, aims.first_response_s), (ClockMetric.RESOLUTION, aims.resolution_s))
+    wanted = (
+        (ClockMetric.FIRST_RESPONSE, aims.first_response_by, aims.first_response_s),
+        (ClockMetric.RESOLUTION, aims.resolution_by, aims.resolution_s),
+    )
     return [
-        {"id": new_id(), "metric": metric, "target_s": target_s, "warn_percent": aims.warn_percent}
-        for metric, target_s in wanted
-        if target_s is not None
+        {"id": new_id(), "policy_id": by.id, "metric": metric, "target_s": target_s, "warn_percent": by.warn_percent}
+        for metric, by, target_s in wanted
+        if by is not None and target_s is not None
     ]
 
 

@@ -91,7 +91,13 @@ class Message(SQLModel, table=True):
         one_of("kind", MessageKind),
         one_of("author_type", AuthorType),
         one_of("status", DeliveryStatus, nullable=True),
-        Index("uq_message_channel_external", "channel_id", "external_id", unique=True, postgresql_where="external_id IS NOT NULL"),
+        Index(
+            "uq_message_channel_external",
+            "channel_id",
+            "external_id",
+            unique=True,
+            postgresql_where="external_id IS NOT NULL",
+        ),
         Index("uq_message_conversation_seq", "conversation_id", "seq", unique=True),
         Index(
             "uq_message_author_client",
@@ -102,7 +108,12 @@ class Message(SQLModel, table=True):
             postgresql_where="client_message_id IS NOT NULL AND direction <> 'inbound'",
         ),
         Index("ix_message_thread", "channel_id", "thread_key", postgresql_where="thread_key IS NOT NULL"),
-        Index("ix_message_provider", "channel_id", "provider_message_id", postgresql_where="provider_message_id IS NOT NULL"),
+        Index(
+            "ix_message_provider",
+            "channel_id",
+            "provider_message_id",
+            postgresql_where="provider_message_id IS NOT NULL",
+        ),
     )
     id: UUID = Id()
     conversation_id: UUID = Field(sa_column_args=[ForeignKey("conversation.id")])

@@ -107,5 +107,3 @@ class Classification(SQLModel, table=True):
     agent_id: UUID | None = None
     reason: str | None = Word(default=None)
     created_at: datetime = Now()
-
-

@@ -25,5 +25,3 @@ class IdempotencyKey(SQLModel, table=True):
     status: int | None = None
     answer: str | None = Word(default=None)
     created_at: datetime = Now()
-
-

@@ -51,7 +51,8 @@ def _policy(
 
 
 # Channels come first. A complaint is stricter than any severity, so it comes before them; how bad a problem is says more
-# than what it is about, so severities come before matters. What fits nowhere is an ordinary matter.
+# than what it is about, so severities come before matters. An urgent matter of unknown severity has the limits of a major
+# problem (our own addition). What fits nowhere is an ordinary matter.
 POLICIES: Sequence[PolicyData] = (
     _policy(10, "webchat", "Web chat", {"channel_type": "webchat"}, first_response_s=30, resolution_s=None),
     _policy(11, "phone", "Phone", {"channel_type": "voice"}, first_response_s=15, resolution_s=None),
@@ -86,6 +87,14 @@ POLICIES: Sequence[PolicyData] = (
         {"severity": Severity.MINOR.value},
         first_response_s=24 * HOUR,
         resolution_s=24 * HOUR,
+    ),
+    _policy(
+        35,
+        "urgent",
+        "Urgent, nothing more known",
+        {"category": "urgent"},
+        first_response_s=2 * HOUR,
+        resolution_s=48 * HOUR,
     ),
     _policy(
         40,

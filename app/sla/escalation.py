@@ -20,6 +20,7 @@ _ESCALATE = text("""
     LEFT JOIN category_setting s ON s.category = c.category
     CROSS JOIN LATERAL (SELECT coalesce(max(k.created_at), now()) FROM sla_clock k WHERE k.conversation_id = c.id) age(since)
     WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.category = 'urgent' AND c.status NOT IN ('resolved', 'closed')
+      AND NOT EXISTS (SELECT 1 FROM agent a WHERE a.id = c.assignee_id AND a.role IN ('supervisor', 'admin'))
     ORDER BY c.id
     ON CONFLICT (conversation_id) DO UPDATE
     SET escalated = true, target_agent_id = CASE WHEN q.state = 'offered' THEN q.target_agent_id END

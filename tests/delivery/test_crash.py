@@ -36,8 +36,10 @@ async def test_crash_in_flight(house: House, harmless: bool) -> None:
     assert (await house.message(message.id)).status == "sending"
 
     adapter.answer = None
-    await step_and_settle(house.sender())
+    delay = await step_and_settle(house.sender())
     assert len(adapter.calls) == 1, "the lease still holds"
+    assert delay is not None
+    assert 50 < delay <= 60, "and the loop looks again when it ends"
 
     await house.expire_leases()
     async with house.sending() as running:

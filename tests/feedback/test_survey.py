@@ -126,8 +126,25 @@ _anything = st.recursive(
 )
 
 
+_text = st.text() | st.text("a5 \x00\r\n", max_size=6)
+_number = st.integers(0, 11) | st.integers(0, 11).map(str) | st.just("")
+_plausible = st.fixed_dictionaries(
+    {},
+    optional={
+        "outcome": st.sampled_from(["yes", "Not solved", "", "maybe"]),
+        "rating": _number,
+        "nps": _number,
+        "attitude": _number,
+        "comment": _text,
+        "reason": _text,
+        "anonymous": st.booleans() | st.sampled_from(["on", ""]),
+    },
+)
+_wild = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), _anything, max_size=8)
+
+
 @settings(max_examples=500)
-@given(st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), _anything, max_size=8) | _anything)
+@given(_plausible | _wild | _anything)
 def test_never_anything_but_an_answer_or_a_validation_error(value: Any) -> None:
     try:
         answer = Answer.model_validate(value)

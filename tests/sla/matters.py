@@ -80,8 +80,8 @@ class Matters:
     async def one(self, **options: Any) -> UUID:
         return (await self.open(1, **options))[0]
 
-    async def agent(self) -> UUID:
-        agent = Agent(name="Ada", email="")
+    async def agent(self, **fields: Any) -> UUID:
+        agent = Agent(name="Ada", email="", **fields)
         agent.email = f"{agent.id}@example.org"
         async with self.database.begin() as session:
             session.add(agent)

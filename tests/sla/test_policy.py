@@ -13,14 +13,8 @@ HOUR = 3_600
 
 
 def facts(channel_type: str = "email", matter: str = "enquiry", severity: str | None = None, **more: str) -> Facts:
-    return {
-        "channel_type": channel_type,
-        "category": "routine",
-        "matter": matter,
-        "severity": severity,
-        "tier": "standard",
-        **more,
-    }
+    common = {"category": "routine", "tier": "standard"}
+    return {**common, "channel_type": channel_type, "matter": matter, "severity": severity, **more}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +27,7 @@ def facts(channel_type: str = "email", matter: str = "enquiry", severity: str | 
         ("minor-problem", facts(matter="service_request", severity="minor"), 24 * HOUR, 24 * HOUR),
         ("ordinary", facts(matter="something else"), 24 * HOUR, 48 * HOUR),
         ("major-problem", facts(matter="service_request", severity="major"), 2 * HOUR, 48 * HOUR),
+        ("urgent", facts(matter="service_request", category="urgent"), 2 * HOUR, 48 * HOUR),
         ("repair", facts(matter="service_request"), 48 * HOUR, 72 * HOUR),
         ("repair", facts(matter="service_request", warranty="no"), 48 * HOUR, 72 * HOUR),
         ("repair-under-warranty", facts(matter="service_request", warranty="yes"), 24 * HOUR, 72 * HOUR),
@@ -55,6 +50,7 @@ def test_the_codes_are_stable() -> None:
         "critical-fault",
         "major-problem",
         "minor-problem",
+        "urgent",
         "repair-under-warranty",
         "repair",
         "enquiry",

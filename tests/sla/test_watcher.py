@@ -16,7 +16,7 @@ from sqlalchemy import event, text
 
 from app.db import Database
 from app.models import QueueEntry
-from app.models.words import ClockMetric, EntryState
+from app.models.words import ClockMetric, EntryState, Role
 from app.settings import Settings
 from app.sla import clocks
 from app.sla.watcher import BATCH, Watcher
@@ -186,6 +186,15 @@ async def test_an_urgent_one_that_an_agent_has_is_offered_to_supervisors(matters
     assert entry.queue_id == (await matters.conversation(conversation_id)).queue_id
     assert entry.enqueued_at - entry.order_at == timedelta(seconds=600)
     assert (await matters.conversation(conversation_id)).assignee_id is not None
+
+
+async def test_one_that_a_supervisor_has_is_where_it_should_be(matters: Matters) -> None:
+    conversation_id = await matters.one(category="urgent")
+    await matters.assign(conversation_id, await matters.agent(role=Role.SUPERVISOR))
+    await matters.pass_time(25 * HOUR, metric=FIRST)
+    await Watcher(matters.database).step()
+    assert len(await matters.told(kind="sla.breached")) == 1
+    assert await matters.entry(conversation_id) is None
 
 
 @pytest.mark.parametrize("state", [EntryState.WAITING, EntryState.OFFERED])

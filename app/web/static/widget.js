@@ -64,7 +64,7 @@ header :focus-visible{outline-color:#fff;outline-offset:-3px}
 small,.info{color:#56636f}.mine small{color:#d7efec}.info{align-self:center;text-align:center}small[role]{color:#a3261b}
 .ask{background:#fff;border:1.5px solid #0b6b63;border-radius:14px;padding:12px;display:grid;gap:10px}
 fieldset{border:0;margin:0;padding:0}legend{font-weight:700;padding:0}.ask label{display:block}.stars{display:flex;gap:12px}
-textarea{width:100%;resize:none;border:1.5px solid #8a97a3;border-radius:10px;padding:8px 10px;color:inherit;background:#fff}
+textarea{width:100%;resize:none;border:1.5px solid #768390;border-radius:10px;padding:8px 10px;color:inherit;background:#fff}
 .bar{display:grid;grid-template-columns:1fr auto;gap:8px;padding:10px;border-top:1px solid #d9e0e6;align-items:end}`;
 const status = make("p", { role: "status" }, "…");
 const typing = make("p", { class: "info" });

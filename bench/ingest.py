@@ -110,7 +110,7 @@ async def bare(stack: Stack, *, batch: int, lanes: int, seconds: float) -> float
 
 
 async def _prepared(database: Database, stack: Stack, count: int) -> list[Prepared]:
-    catalog = await CatalogCache(database, Vault(b"bench"), Wakeups(database)).current()
+    catalog = await CatalogCache(database, Vault(stack.key.encode()), Wakeups(database)).current()
     account = next(iter(catalog.channels.values()), None)
     preparer = Preparer(catalog)
     run = new_id().hex

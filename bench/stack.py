@@ -33,6 +33,7 @@ class Stack:
     channel_id: str
     secret: str
     watcher: str
+    key: str
 
     @property
     def webhook(self) -> str:
@@ -45,12 +46,12 @@ def running(workers: int = 1) -> Iterator[Stack]:
     home = Path(tempfile.mkdtemp(prefix="roundtrip-bench-", dir="/tmp"))
     home.chmod(0o755)
     database = embedded.start(home)
-    port, admin = _free_port(), secrets.token_urlsafe(24)
+    port, admin, key = _free_port(), secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     environment = {
         **os.environ,
         "DATABASE_URL": database.url,
         "ROUNDTRIP_ADMIN_TOKEN": admin,
-        "ROUNDTRIP_SECRET_KEY": secrets.token_urlsafe(24),
+        "ROUNDTRIP_SECRET_KEY": key,
         "ROUNDTRIP_DATA_DIR": str(home / "files"),
     }
     command = [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--workers", str(workers)]
@@ -59,7 +60,7 @@ def running(workers: int = 1) -> Iterator[Stack]:
     try:
         base = f"http://127.0.0.1:{port}"
         _await_ready(base, server, home / "server.log")
-        yield _set_up(base, port, database.url, admin)
+        yield _set_up(base, port, database.url, admin, key)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)
@@ -67,12 +68,12 @@ def running(workers: int = 1) -> Iterator[Stack]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _set_up(base: str, port: int, database_url: str, admin: str) -> Stack:
+def _set_up(base: str, port: int, database_url: str, admin: str, key: str) -> Stack:
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
     channel = api(base, admin, "/api/v1/channels", {"type": "partner", "name": "bench", "config": {"secret": secret}})
     watcher = {"name": "Watcher", "email": "watcher@bench.example", "role": "supervisor", "capacity": 6}
     agent = api(base, admin, "/api/v1/agents", {**watcher, "skills": [], "languages": [], "queue_ids": []})
-    return Stack(base, port, database_url, admin, channel["id"], secret, agent["token"])
+    return Stack(base, port, database_url, admin, channel["id"], secret, agent["token"], key)
 
 
 def _free_port() -> int:

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from sqlalchemy import func
 from sqlmodel import SQLModel, select
+from starlette.types import Message as Frame
+from starlette.types import Receive, Scope, Send
 
 from app import edge
 from app.db import Database
@@ -20,7 +22,7 @@ from app.settings import Settings
 from app.vault import Vault
 from tests.desk.house import Caller, House, build_app, build_client, build_context
 
-PATHS = {
+PATHS: dict[str, tuple[dict[str, str], type[SQLModel]]] = {
     "/queues": ({"name": "A"}, Queue),
     "/agents": ({"name": "Ada", "email": "ada@example.org"}, Agent),
     "/canned-replies": ({"shortcut": "hi", "text": "Hello"}, CannedReply),
@@ -49,19 +51,18 @@ async def send(caller: Caller, path: str, body: object, key: str) -> httpx.Respo
     return await caller.call("POST", path, json=body, headers={"Idempotency-Key": key})
 
 
-@pytest.mark.parametrize("path", PATHS)
-async def test_second_call_gets_the_first_answer(house: House, admin: Caller, path: str) -> None:
-    body, table = PATHS[path]
-    before = await count(house, table)
-    first = await send(admin, path, body, "k1")
-    second = await send(admin, path, body, "k1")
-    assert (first.status_code, second.status_code) == (201, 201)
-    assert second.content == first.content
-    assert second.headers["etag"] == first.headers["etag"]
-    assert second.headers["content-type"] == first.headers["content-type"]
-    assert "idempotent-replayed" not in first.headers
-    assert second.headers["idempotent-replayed"] == "true"
-    assert await count(house, table) == before + 1
+async def test_second_call_gets_the_first_answer(house: House, admin: Caller) -> None:
+    for path, (body, table) in PATHS.items():
+        before = await count(house, table)
+        first = await send(admin, path, body, path)
+        second = await send(admin, path, body, path)
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert second.content == first.content
+        assert second.headers["etag"] == first.headers["etag"]
+        assert second.headers["content-type"] == first.headers["content-type"]
+        assert "idempotent-replayed" not in first.headers
+        assert second.headers["idempotent-replayed"] == "true"
+        assert await count(house, table) == before + 1
 
 
 async def test_twenty_at_once_are_one(house: House, admin: Caller) -> None:
@@ -125,10 +126,10 @@ async def test_kept_answer_is_sealed(house: House, admin: Caller) -> None:
     assert admin.token not in kept
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "ends with a blank ", "tab\there"])
-async def test_key_has_to_be_a_key(admin: Caller, key: str) -> None:
-    refused = await send(admin, "/queues", {"name": "A"}, key)
-    assert (refused.status_code, refused.json()["field"]) == (422, "Idempotency-Key")
+async def test_key_has_to_be_a_key(admin: Caller) -> None:
+    for key in ["", "x" * 256, "ends with a blank ", "tab\there"]:
+        refused = await send(admin, "/queues", {"name": "A"}, key)
+        assert (refused.status_code, refused.json()["field"]) == (422, "Idempotency-Key"), key
 
 
 async def test_old_keys_are_free_again(house: House, admin: Caller) -> None:
@@ -147,8 +148,8 @@ async def test_answer_comes_after_the_commit(house: House, admin: Caller) -> Non
     watcher = await asyncpg.connect(house.database.dsn)
     app = build_app(house.context)
 
-    async def watched(scope: edge.Scope, receive: edge.Receive, send: edge.Send) -> None:
-        async def answer(message: edge.Message) -> None:
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(message: Frame) -> None:
             if message["type"] == "http.response.start":
                 found = await watcher.fetchval("SELECT count(*) FROM canned_reply WHERE shortcut = $1", shortcut)
                 seen.append(found == 1)

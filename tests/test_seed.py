@@ -12,6 +12,7 @@ from app.db import Database
 from app.desk.auth import authenticate
 from app.errors import Unauthorized
 from app.models import ApiToken, CategorySetting, ClassificationRule, Queue, SlaPolicy
+from app.models.words import Role
 from app.routing.default_rules import DEFAULT_RULES
 from app.sla.default_policies import POLICIES
 
@@ -57,7 +58,7 @@ async def test_operators_changes_stay(database: Database) -> None:
 async def opens(database: Database, token: str) -> bool:
     async with database.begin() as session:
         try:
-            return (await authenticate(session, token)).has(seed.Role.ADMIN)
+            return (await authenticate(session, token)).has(Role.ADMIN)
         except Unauthorized:
             return False
 

@@ -119,6 +119,7 @@ BEGIN
                WHEN v_outcome[k.n] IS NOT NULL THEN v_outcome[k.n]
                WHEN m.id IS NOT NULL THEN 'duplicate'
                WHEN c.id IS NULL OR c.status = 'closed' THEN 'retry'
+               WHEN (p_item[k.n]->>'automatic')::boolean THEN NULL  -- an auto-reply moves nothing
                WHEN c.status <> 'open' THEN 'slow'
                WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > c.priority THEN 'slow'
                END ORDER BY k.n)

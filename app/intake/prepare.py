@@ -95,6 +95,7 @@ class Preparer:
             "text": message.text,
             "subject": message.subject,
             "content": dict(message.content),
+            "automatic": message.automatic,
             "attachments": files,
             "thread_key": message.thread_key,
             "client_message_id": message.client_message_id,

@@ -73,13 +73,13 @@ async def widget_live(websocket: WebSocket) -> None:
         await peer.close(CLOSE_UNAUTHORIZED, problem.detail[:100])
 
 
-def require_origin(account: ChannelAccount, origin: str | None) -> None:
+def require_origin(account: ChannelAccount, origin: str | None, own: str) -> None:
     """A browser on a site that is not on the channel's list is refused. Only browsers send an origin; the check keeps
-    other sites from embedding the widget, it is not authentication. Raises Forbidden."""
+    other sites from embedding the widget, it is not authentication. Our `own` demo page may. Raises Forbidden."""
     allowed: list[str] = getattr(account.config, "allowed_origins", [])
     if origin is None or not allowed or "*" in allowed:
         return
-    if _origin(origin) not in {_origin(entry) for entry in allowed}:
+    if _origin(origin) not in {_origin(entry) for entry in (*allowed, own)}:
         raise OriginNotAllowed
 
 
@@ -104,7 +104,7 @@ class _Session:
         self.account = await find(self.context, hello.channel_id)
         if self.account.type != "webchat":
             raise NotFound("this channel is not a web chat")
-        require_origin(self.account, self.websocket.headers.get("origin"))
+        require_origin(self.account, self.websocket.headers.get("origin"), self.context.settings.base_url)
         try:
             await self._greet(hello)
             await self._take_commands()

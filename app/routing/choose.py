@@ -6,16 +6,22 @@ first; then who speaks the customer's language, then lowest utilisation, then lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TypeAlias
 from uuid import UUID
 
 from app.models.words import Availability, Role
 
 PATIENCE_S = 30.0
+LOOK = 20
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+Key: TypeAlias = tuple[float, int, datetime, int]
+_Place: TypeAlias = "tuple[Key, _Seat]"
 
 
 class LeftOut(StrEnum):
@@ -98,16 +104,20 @@ class Decision:
 
 @dataclass(slots=True)
 class _Seat:
-    """An agent while a plan is made: what earlier choices hold counts for later ones."""
+    """An agent while a plan is made: what earlier choices hold counts for later ones. `key` is the place in `lists`."""
 
     agent: AgentView
     free: int
+    bases: frozenset[str]
     turn: int = 0
     kept: bool = False
-    bases: frozenset[str] = frozenset()
+    key: Key = (0.0, 0, _LONG_AGO, 0)
+    lists: list[list[_Place]] = field(default_factory=list)
 
-
-Rank = tuple[bool, bool, float, int, datetime, UUID]
+    def ranked(self) -> Key:
+        """Lowest utilisation, then longest idle (whoever got something in this plan, after the others), then the id."""
+        agent = self.agent
+        return (1 - self.free / agent.capacity, self.turn, agent.idle_since or _LONG_AGO, agent.id.int)
 
 
 def need(weight: int, capacity: int) -> int:
@@ -139,82 +149,124 @@ class Plan:
 
     A conversation that fits nobody now lets lighter ones pass for `patience_s`; after that the agent who is closest
     to having room is kept free for it, so that heavy ones are not overtaken for ever.
+
+    Agents stand in lists in their order, so that a choice among a thousand looks at the first `LOOK` who may.
     """
 
     def __init__(self, agents: Iterable[AgentView], *, patience_s: float = PATIENCE_S) -> None:
         self.patience_s = patience_s
         self._turn = 0
         self._seats: dict[UUID, _Seat] = {}
-        self._of_queue: dict[UUID, list[_Seat]] = {}
-        self._seniors: list[_Seat] = []
-        self._aside: dict[UUID, tuple[AgentView, LeftOut]] = {}
+        self._aside: dict[UUID, LeftOut] = {}
+        self._lists: dict[tuple[UUID | None, str | None], list[_Place]] = {}
         for agent in agents:
-            self._add(agent)
-
-    def _add(self, agent: AgentView) -> None:
-        reason = standing(agent)
-        if reason is not None:
-            self._aside[agent.id] = (agent, reason)
-            return
-        seat = _Seat(agent, agent.capacity - agent.load, bases=frozenset(map(_base, agent.languages)))
-        self._seats[agent.id] = seat
-        for queue_id in agent.queues:
-            self._of_queue.setdefault(queue_id, []).append(seat)
-        if agent.senior:
-            self._seniors.append(seat)
-
-    def usable(self) -> list[tuple[AgentView, int]]:
-        """Agents with room left by the choices so far, and how much."""
-        return [(seat.agent, seat.free) for seat in self._seats.values() if seat.free > 0 and not seat.kept]
+            if reason := standing(agent):
+                self._aside[agent.id] = reason
+            else:
+                seat = _Seat(agent, agent.capacity - agent.load, frozenset(map(_base, agent.languages)))
+                seat.key = seat.ranked()
+                self._seats[agent.id] = seat
 
     def agent_ids(self) -> list[UUID]:
         """Those who take offers in general."""
         return list(self._seats)
 
+    def usable(self) -> list[tuple[AgentView, int]]:
+        """Agents with room left by the choices so far, and how much."""
+        return [(seat.agent, seat.free) for seat in self._seats.values() if seat.free > 0 and not seat.kept]
+
     def decide(self, entry: Waiting, *, look_at_all: bool = False) -> Decision:
-        """The choice, taken into account by the next one. `look_at_all` also names those outside the queue."""
-        ranked: list[tuple[Rank, _Seat]] = []
-        left_out: dict[UUID, LeftOut] = {}
+        """The choice, taken into account by the next one.
+
+        Candidates are the first `LOOK`, and those left out the ones who stood before them; `look_at_all` names everyone.
+        """
+        found: list[_Seat] = []
         short: list[_Seat] = []
-        for seat in self._seats.values() if look_at_all else self._considered(entry):
+        left_out: dict[UUID, LeftOut] = {}
+        for seat in self._everyone(entry) if look_at_all else self._in_order(entry):
             reason = _bar(entry, seat)
             if reason is None:
-                ranked.append((_rank(entry, seat), seat))
+                found.append(seat)
+                if len(found) == LOOK and not look_at_all:
+                    break
             else:
                 left_out[seat.agent.id] = reason
                 if reason is LeftOut.NO_CAPACITY:
                     short.append(seat)
         if look_at_all:
-            left_out |= {agent_id: reason for agent_id, (_, reason) in self._aside.items()}
-        if not ranked:
+            left_out |= self._aside
+        if not found:
             return Decision(None, entry.weight, (), left_out, self._keep(entry, short))
-        ranked.sort(key=_by_rank)
-        best = ranked[0][1]
+        candidates = [_candidate(entry, seat) for seat in found]
+        best = found[0]
         weight = need(entry.weight, best.agent.capacity)
-        candidates = [_shown(rank, seat) for rank, seat in ranked]
         self._turn += 1
-        best.free -= weight
         best.turn = self._turn
+        self._use(best, weight)
         return Decision(best.agent.id, weight, candidates, left_out)
 
     def undo(self, decision: Decision) -> None:
         """The offer could not be made; others may use the room."""
         if decision.agent_id is not None:
-            self._seats[decision.agent_id].free += decision.weight
+            self._use(self._seats[decision.agent_id], -decision.weight)
 
-    def _considered(self, entry: Waiting) -> Iterable[_Seat]:
+    def _use(self, seat: _Seat, weight: int) -> None:
+        """Take room, and the place in every list that this room gives."""
+        before = (seat.key, seat)
+        seat.free -= weight
+        seat.key = seat.ranked()
+        for places in seat.lists:
+            del places[bisect_left(places, before)]
+            insort(places, (seat.key, seat))
+
+    def _in_order(self, entry: Waiting) -> Iterator[_Seat]:
+        """Those who come into question, best first."""
         if entry.target_agent_id is not None:
-            seat = self._seats.get(entry.target_agent_id)
-            return [seat] if seat else []
-        members = self._of_queue.get(entry.queue_id, [])
-        if not entry.escalated:
-            return members
-        return {seat.agent.id: seat for seat in (*self._seniors, *members)}.values()
+            if (seat := self._seats.get(entry.target_agent_id)) is not None:
+                yield seat
+            return
+        base = _base(entry.language) if entry.language else None
+        if entry.escalated:
+            yield from self._standing_in(None, base)
+        if not entry.escalated or entry.assignee_id is None:
+            for seat in self._standing_in(entry.queue_id, base):
+                if not (entry.escalated and seat.agent.senior):
+                    yield seat
+
+    def _standing_in(self, queue_id: UUID | None, base: str | None) -> Iterator[_Seat]:
+        """Members of a queue (of none: supervisors), those who speak the language first."""
+        if base is not None:
+            for _, seat in self._list(queue_id, base):
+                yield seat
+        for _, seat in self._list(queue_id, None):
+            if base is None or not _speaks(base, seat.bases):
+                yield seat
+
+    def _list(self, queue_id: UUID | None, base: str | None) -> list[_Place]:
+        places = self._lists.get((queue_id, base))
+        if places is None:
+            places = sorted(
+                (seat.key, seat)
+                for seat in self._seats.values()
+                if (seat.agent.senior if queue_id is None else queue_id in seat.agent.queues)
+                and _speaks(base, seat.bases)
+            )
+            self._lists[queue_id, base] = places
+            for _, seat in places:
+                seat.lists.append(places)
+        return places
+
+    def _everyone(self, entry: Waiting) -> list[_Seat]:
+        base = _base(entry.language) if entry.language else None
+        return sorted(
+            self._seats.values(),
+            key=lambda seat: (not (entry.escalated and seat.agent.senior), not _speaks(base, seat.bases), seat.key),
+        )
 
     def _keep(self, entry: Waiting, short: Sequence[_Seat]) -> UUID | None:
         if entry.waited_s < self.patience_s or not short:
             return None
-        closest = min(short, key=lambda seat: (need(entry.weight, seat.agent.capacity) - seat.free, _rank(entry, seat)))
+        closest = min(short, key=lambda seat: need(entry.weight, seat.agent.capacity) - seat.free)
         closest.kept = True
         return closest.agent.id
 
@@ -243,31 +295,16 @@ def _bar(entry: Waiting, seat: _Seat) -> LeftOut | None:
     return None
 
 
-def _rank(entry: Waiting, seat: _Seat) -> Rank:
-    """The smallest wins. Inside one plan, whoever was given something has been idle for less than the others."""
+def _candidate(entry: Waiting, seat: _Seat) -> Candidate:
     agent = seat.agent
-    return (
-        not (entry.escalated and agent.senior),
-        not _speaks(entry.language, seat.bases),
-        1 - seat.free / agent.capacity,
-        seat.turn,
-        agent.idle_since or _LONG_AGO,
-        agent.id,
-    )
-
-
-def _by_rank(item: tuple[Rank, _Seat]) -> Rank:
-    return item[0]
-
-
-def _shown(rank: Rank, seat: _Seat) -> Candidate:
-    return Candidate(seat.agent.id, not rank[0], not rank[1], rank[2], seat.agent.idle_since)
+    speaks = entry.language is None or _speaks(_base(entry.language), seat.bases)
+    return Candidate(agent.id, entry.escalated and agent.senior, speaks, seat.key[0], agent.idle_since)
 
 
 def _base(language: str) -> str:
     return language.replace("_", "-").split("-", 1)[0].lower()
 
 
-def _speaks(language: str | None, bases: frozenset[str]) -> bool:
+def _speaks(base: str | None, bases: frozenset[str]) -> bool:
     """An agent who names no language takes any; a preference, never a bar."""
-    return language is None or not bases or _base(language) in bases
+    return base is None or not bases or base in bases

@@ -13,9 +13,8 @@ from app.clock import rfc3339
 from app.db import driver
 from app.events.shapes import moment
 from app.models import Conversation, Offer, RoutingDecision
-from app.routing.choose import AgentView, Candidate, Decision, LeftOut, Waiting, choose
+from app.routing.choose import LOOK, AgentView, Candidate, Decision, LeftOut, Waiting, choose
 
-_SHOWN_CANDIDATES = 20
 _SHOWN_LEFT_OUT = 50
 _ENTRY = (
     "SELECT e.*, q.skills AS queue_skills, c.assignee_id, p.language, "
@@ -63,7 +62,8 @@ def explanation(entry: Waiting, decision: Decision, aside: Mapping[UUID, LeftOut
         "waited_s": round(entry.waited_s, 3),
         "kept_agent_id": _text(decision.kept_agent_id),
         "eligible": len(decision.candidates),
-        "candidates": [_candidate(candidate) for candidate in decision.candidates[:_SHOWN_CANDIDATES]],
+        "more_were_eligible": len(decision.candidates) == LOOK,
+        "candidates": [_candidate(candidate) for candidate in decision.candidates[:LOOK]],
         "left_out": counts,
         "exclusions": [
             {"agent_id": str(agent_id), "reason": reason.value}

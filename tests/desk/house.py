@@ -178,6 +178,8 @@ class House:
         identity = ContactIdentity(
             contact_id=contact.id, channel_id=channel_id, kind="partner", value=str(contact.id), address={"id": "1"}
         )
+        theirs = {"assignee_id": assignee.id, "owner_id": assignee.id} if assignee else {}
+        values: dict[str, Any] = {**theirs, **fields}
         conversation = Conversation(
             channel_id=channel_id,
             channel_type="partner",
@@ -185,8 +187,7 @@ class House:
             identity_id=identity.id,
             queue_id=queue_id,
             last_seq=1,
-            **({"assignee_id": assignee.id, "owner_id": assignee.id} if assignee else {}),
-            **fields,
+            **values,
         )
         message = Message(
             conversation_id=conversation.id,

@@ -1,0 +1,64 @@
+"""An intake of its own on the test database, with one partner channel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from app import catalog as catalogs
+from app.catalog import CatalogCache, ChannelAccount
+from app.channels.base import InboundMessage, Parsed, Sender
+from app.db import Database
+from app.intake.ingest import Intake, Stored
+from app.intake.store import FileStore
+from app.models import Channel
+from app.settings import Settings
+from app.vault import Vault
+from app.wakeups import Wakeups
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@dataclass
+class Door:
+    """The way in, as an edge sees it."""
+
+    intake: Intake
+    account: ChannelAccount
+
+    async def come_in(self, *messages: InboundMessage, **parsed: list[str]) -> list[Stored]:
+        return await self.intake.store(
+            self.account, transport="test", headers={}, body=b"raw", parsed=Parsed(messages=messages, **parsed)
+        )
+
+
+def message(key: str, sender: str = "grace", text: str = "hello", *, automatic: bool = False) -> InboundMessage:
+    return InboundMessage(
+        external_id=key, sender=Sender("partner", sender, name=sender), text=text, automatic=automatic
+    )
+
+
+async def open_door(database: Database, vault: Vault, settings: Settings) -> Door:
+    catalog = CatalogCache(database, vault, Wakeups(database))
+    intake = Intake(database, catalog, vault, settings, FileStore(settings.attachments_dir, limit=1_000_000))
+    intake.start()
+    account = next(iter((await catalog.current()).channels.values()))
+    return Door(intake, account)
+
+
+@pytest.fixture
+async def channel(database: Database, vault: Vault) -> Channel:
+    sealed = catalogs.seal_secrets(vault, {"secret": SECRET})
+    async with database.begin() as session:
+        made = Channel(type="partner", name="shop", config={}, secrets=sealed)
+        session.add(made)
+    return made
+
+
+@pytest.fixture
+async def door(database: Database, vault: Vault, settings: Settings, channel: Channel) -> AsyncIterator[Door]:
+    door = await open_door(database, vault, settings)
+    yield door
+    await door.intake.stop()

@@ -1,0 +1,224 @@
+"""Exactly once, in one order, in one open conversation: alone, in batches and in races."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlmodel import col, select
+
+from app import clock
+from app.conversations import closing, pausing, queries
+from app.db import Database
+from app.errors import Unavailable
+from app.events.log import SYSTEM
+from app.intake.lane import STATEMENT, Entry, Lane, arguments
+from app.models import Channel, Classification, Conversation, Event, InboundJournal, Message, QueueEntry, SlaClock
+from app.settings import Settings
+from app.vault import Vault
+from tests.intake.conftest import Door, message, open_door
+
+
+async def rows(database: Database, table: Any, *where: Any) -> list[Any]:
+    async with database.begin() as session:
+        return list((await session.exec(select(table).where(*where).order_by(col(table.id)))).all())
+
+
+async def conversation(database: Database) -> Conversation:
+    [found] = await rows(database, Conversation)
+    assert isinstance(found, Conversation)
+    return found
+
+
+async def test_a_first_message_opens_everything_it_needs(database: Database, door: Door) -> None:
+    [stored] = await door.come_in(message("k1", text="The door of my wardrobe is scratched, I want to complain!"))
+    opened = await conversation(database)
+    assert (stored.outcome, stored.seq, stored.conversation_id) == ("stored", 1, opened.id)
+    assert (opened.status, opened.last_seq, opened.matter) == ("open", 1, "complaint")
+    async with database.begin() as session:
+        entry = (await session.exec(select(QueueEntry))).one()
+        assert (entry.conversation_id, entry.state) == (opened.id, "waiting")
+        [result] = (await session.exec(select(Classification))).all()
+        assert result.fired, "the rules that fired are kept"
+        clocks = {clock.metric: clock for clock in (await session.exec(select(SlaClock))).all()}
+    assert set(clocks) == {"first_response", "resolution"}
+    assert clocks["resolution"].target_s == 4 * 3600
+    assert [event.type for event in await rows(database, Event)] == ["conversation.created", "message.created"]
+    [journal] = await rows(database, InboundJournal)
+    assert (journal.status, journal.body) == ("stored", b"raw")
+
+
+async def test_twice_in_a_call_and_again_later_is_one_message(database: Database, door: Door) -> None:
+    first = await door.come_in(message("k1"), message("k1"), message("k2"))
+    again = await door.come_in(message("k2"))
+    assert [item.outcome for item in first] == ["stored", "duplicate", "stored"]
+    assert [item.seq for item in first] == [1, 1, 2]
+    assert (again[0].outcome, again[0].message_id) == ("duplicate", first[2].message_id)
+    assert (await conversation(database)).last_seq == 2
+    assert [row.status for row in await rows(database, InboundJournal)] == ["stored", "duplicate"]
+
+
+async def test_what_could_not_be_read_is_journalled_and_spoils_nothing(database: Database, door: Door) -> None:
+    [stored] = await door.come_in(message("good"), errors=["item 2: no text"])
+    assert stored.outcome == "stored"
+    await door.come_in(ignored=["poll_answer"])
+    journal = await rows(database, InboundJournal)
+    assert [(row.status, row.error) for row in journal] == [("failed", "item 2: no text"), ("ignored", "poll_answer")]
+
+
+async def test_a_resolved_conversation_is_reopened_by_the_next_message(database: Database, door: Door) -> None:
+    await door.come_in(message("k1"))
+    async with database.begin() as session:
+        held = await queries.lock(session, (await conversation(database)).id)
+        await closing.resolve(
+            session,
+            held,
+            agent=None,
+            problem="p",
+            resolution="r",
+            commitment="c",
+            link=lambda cycle: f"http://x/f/{cycle}",
+        )
+    await door.come_in(message("auto", text="I am out of office", automatic=True))
+    assert (await conversation(database)).status == "resolved", "an auto-reply moves nothing"
+    [stored] = await door.come_in(message("k2"))
+    again = await conversation(database)
+    assert (again.status, again.cycle, stored.seq) == ("open", 2, 4)
+    [journal] = await rows(
+        database, InboundJournal, col(InboundJournal.id) == (await rows(database, InboundJournal))[-1].id
+    )
+    assert journal.status == "stored"
+
+
+async def test_a_snoozed_conversation_is_woken(database: Database, door: Door) -> None:
+    await door.come_in(message("k1"))
+    async with database.begin() as session:
+        held = await queries.lock(session, (await conversation(database)).id)
+        later = clock.now() + timedelta(hours=1)
+        await pausing.snooze(session, held, until=later, now=clock.now(), actor=SYSTEM)
+    await door.come_in(message("k2"))
+    woken = await conversation(database)
+    assert (woken.status, woken.snoozed_until, woken.last_seq) == ("open", None, 2)
+
+
+async def test_a_more_urgent_message_raises_the_conversation(database: Database, door: Door) -> None:
+    await door.come_in(message("k1", text="When do you open?"))
+    assert (await conversation(database)).category == "routine"
+    await door.come_in(message("k2", text="URGENT: the lamp is smoking, there is a fire!"))
+    assert (await conversation(database)).category == "urgent"
+    await door.come_in(message("k3", text="When do you open?"))
+    assert (await conversation(database)).category == "urgent", "it is never lowered by the rules"
+    async with database.begin() as session:
+        entry = (await session.exec(select(QueueEntry))).one()
+    assert entry.weight == 2
+
+
+async def test_a_closed_conversation_is_followed_by_a_new_one(database: Database, door: Door) -> None:
+    [first] = await door.come_in(message("k1"))
+    async with database.begin() as session:
+        held = await queries.lock(session, first.conversation_id)
+        cycle = await closing.resolve(
+            session,
+            held,
+            agent=None,
+            problem="p",
+            resolution="r",
+            commitment="c",
+            link=lambda cycle: f"http://x/f/{cycle}",
+        )
+        await closing.confirm(session, held, cycle, via="test")
+    [second] = await door.come_in(message("k2"))
+    assert second.conversation_id != first.conversation_id
+    assert second.seq == 1
+
+
+async def test_any_mix_of_batches_in_any_race_equals_the_model(
+    database: Database, vault: Vault, settings: Settings, channel: Channel
+) -> None:
+    """Four lanes, hot senders, keys drawn again and again; the model: each key once, each sender one conversation."""
+    doors = [await open_door(database, vault, settings) for _ in range(4)]
+    randomness = random.Random(7)
+    keys = [(f"key-{number}", f"sender-{number % 12}") for number in range(240)]
+    drawn = [randomness.choice(keys) for _ in range(900)]
+    work = asyncio.Queue[list[tuple[str, str]]]()
+    while drawn:
+        size = randomness.randint(1, 6)
+        work.put_nowait([drawn.pop() for _ in range(min(size, len(drawn)))])
+    acknowledged: dict[str, set[UUID]] = defaultdict(set)
+
+    async def caller(door: Door) -> None:
+        while not work.empty():
+            call = work.get_nowait()
+            for item, stored in zip(call, await door.come_in(*(message(*pair) for pair in call)), strict=True):
+                acknowledged[item[0]].add(stored.message_id)
+
+    await asyncio.gather(*(caller(door) for door in doors for _ in range(8)))
+    for door in doors:
+        await door.intake.stop()
+    stored = await rows(database, Message)
+    assert sorted(row.external_id for row in stored) == sorted(acknowledged)
+    assert all(len(ids) == 1 for ids in acknowledged.values()), "every caller was told the same message"
+    by_conversation: dict[UUID, list[Message]] = defaultdict(list)
+    for row in stored:
+        by_conversation[row.conversation_id].append(row)
+    senders = dict(keys)
+    assert len(by_conversation) == len({senders[key] for key in acknowledged})
+    for group in by_conversation.values():
+        assert sorted(row.seq for row in group) == list(range(1, len(group) + 1))
+        assert len({senders[row.external_id or ""] for row in group}) == 1
+
+
+async def test_one_statement_for_however_many_calls(database: Database, door: Door) -> None:
+    """What arrives while a batch is in flight is one batch."""
+    from app.db import STATEMENTS
+
+    await door.come_in(message("warm", "warm"))
+    before = STATEMENTS._value.get()
+    await asyncio.gather(*(door.come_in(message(f"k{n}", f"s{n % 5}")) for n in range(60)))
+    assert STATEMENTS._value.get() - before <= 3
+
+
+async def test_a_full_backlog_refuses_and_keeps_what_it_took(
+    database: Database, door: Door, settings: Settings
+) -> None:
+    lane = Lane(database, batch=8, backlog=4)
+    entries = [Entry(door.account.id, "test", {}, b"", f"c{n}", [], status="ignored") for n in range(6)]
+    waiting = [asyncio.ensure_future(lane.submit(entry)) for entry in entries]
+    await asyncio.sleep(0)
+    refused = [future for future in waiting if future.done()]
+    assert len(refused) == 2
+    with pytest.raises(Unavailable) as problem:
+        await refused[0]
+    assert problem.value.extra["retry_after"] == 1
+    with pytest.raises(Unavailable):
+        await refused[1]
+    lane.start()
+    await asyncio.gather(*(future for future in waiting if future not in refused))
+    await lane.stop()
+    assert len(await rows(database, InboundJournal)) == 4
+
+
+async def test_a_call_that_cannot_be_written_fails_alone(database: Database, door: Door) -> None:
+    lane = Lane(database, batch=8, backlog=64)
+    good = Entry(door.account.id, "test", {}, b"", "good", [], status="ignored")
+    bad = Entry(door.account.id, "test", {}, b"", "bad", [], status="no such status")
+    futures = [asyncio.ensure_future(lane.submit(entry)) for entry in (good, bad)]
+    await asyncio.sleep(0)
+    lane.start()
+    done = await asyncio.gather(*futures, return_exceptions=True)
+    await lane.stop()
+    assert done[0] == []
+    assert isinstance(done[1], Exception)
+    assert len(await rows(database, InboundJournal)) == 1
+
+
+async def test_arrays_run_in_parallel(door: Door) -> None:
+    entries = [Entry(door.account.id, "test", {}, b"1", "a", []), Entry(door.account.id, "test", {}, b"2", "b", [])]
+    values = arguments(entries)
+    assert len(values) == STATEMENT.count("$")
+    assert [len(value) for value in values] == [2, 2, 0, 0, 0, 0, 0, 0, 0]

@@ -39,10 +39,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Correlation:
-    """Pure ASGI, around the whole application. Names each call (`X-Request-Id` in, else our own; always out) and counts it.
+    """Pure ASGI, outermost. Names each call (`X-Request-Id` in, else our own; always out) and counts it.
 
-    An error that was answered in full is over here: it was logged where it was rendered (app.problems). Sockets get a
-    correlation id too; their frames have their own.
+    An error that nobody expected is answered here by the application's own handler for it (app.problems), so that its
+    log line and its answer carry the id too. Sockets get one as well; their frames have their own.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -78,8 +78,12 @@ class Correlation:
 
         try:
             await self._app(scope, receive, answer)
-        except Exception:
-            if not complete:
+        except Exception as error:
+            handler = scope["app"].exception_handlers.get(Exception) if not status and "app" in scope else None
+            if handler is not None:
+                response = await handler(Request(scope), error)
+                await response(scope, receive, answer)
+            elif not complete:
                 raise
         finally:
             self._count(scope, status or 500, time.perf_counter() - started)

@@ -10,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI, Response
 from sqlalchemy import func
 from sqlmodel import SQLModel, select
 from starlette.types import Message as Frame
@@ -165,3 +166,23 @@ async def test_answer_comes_after_the_commit(house: House, admin: Caller) -> Non
             await caller.call("POST", "/canned-replies", json=body, headers=headers, expect=201)
     await watcher.close()
     assert seen == [True, True]
+
+
+async def test_answered_refusal_is_rolled_back(house: House) -> None:
+    """Also one that is answered instead of raised; and its key stays free."""
+    app = FastAPI()
+    app.state.context = house.context
+    router = APIRouter(route_class=edge.Edge)
+
+    @router.post("/replies/{status}")
+    async def make(status: int, session: edge.SessionDep) -> Response:
+        session.add(CannedReply(shortcut=f"s{status}", text="Hello"))
+        return Response(status_code=status)
+
+    app.include_router(router)
+    async with build_client(app) as http:
+        for status, stored in ((409, 0), (500, 0), (201, 1)):
+            answer = await http.post(f"/replies/{status}", headers={"Idempotency-Key": f"k{status}"})
+            assert answer.status_code == status
+            assert await count(house, CannedReply) == stored
+            assert await count(house, IdempotencyKey) == stored

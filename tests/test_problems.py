@@ -105,11 +105,16 @@ async def test_http_exceptions_keep_their_headers(client: httpx.AsyncClient) -> 
     check(await client.get("/http/418"), 418, "http-418")
 
 
-async def test_unexpected_errors_tell_nothing_but_their_id(client: httpx.AsyncClient) -> None:
-    response = await client.get("/boom", headers={"X-Request-Id": "abc-1"})
-    problem = check(response, 500, "internal-error")
-    assert problem["correlation_id"] == "abc-1"
-    assert "hunter2" not in response.text
+async def test_unexpected_errors_tell_nothing_but_their_id() -> None:
+    """Wherever the middleware stands: around the application, or the first that it adds."""
+    inside = build()
+    inside.add_middleware(Correlation)
+    for app in (Correlation(build()), inside):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://desk.test") as client:
+            response = await client.get("/boom", headers={"X-Request-Id": "abc-1"})
+        problem = check(response, 500, "internal-error")
+        assert problem["correlation_id"] == response.headers["x-request-id"] == "abc-1"
+        assert "hunter2" not in response.text
 
 
 async def test_lost_database_says_try_again(client: httpx.AsyncClient) -> None:

@@ -53,6 +53,8 @@ def _http_url(value: str) -> str:
 
 
 def _origin(value: str) -> str:
+    if value == "*":
+        return value
     parts = urlsplit(value)
     if (
         parts.scheme not in ("http", "https")
@@ -119,7 +121,7 @@ WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 
 
 class WebchatConfig(ChannelConfig):
-    """An empty `allowed_origins` lets any site embed the widget. `identity_secret` is the HS256 key of the site's backend."""
+    """An empty `allowed_origins`, or `*`, lets any site embed the widget. `identity_secret` is the HS256 key of the site's backend."""
 
     allowed_origins: list[Origin] = Field(default_factory=list, max_length=200)
     identity_secret: Secret | None = None

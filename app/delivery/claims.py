@@ -36,7 +36,8 @@ _CHANNELS = (
     "SELECT (SELECT channel_id FROM outbox WHERE channel_id > channels.id ORDER BY channel_id LIMIT 1) "
     "FROM channels WHERE channels.id IS NOT NULL), "
     "free AS (SELECT channels.id, coalesce(s.slots, :slots) AS slots FROM channels "
-    "LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS s(id, slots) ON s.id = channels.id) "
+    "LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS s(id, slots) ON s.id = channels.id "
+    "WHERE coalesce(s.slots, :slots) > 0) "
 )
 _CANDIDATES = text(
     f"{_CHANNELS} SELECT due.id, due.conversation_id FROM free, LATERAL ("
@@ -53,7 +54,7 @@ _NEXT = text(
     "ORDER BY outbox.due_at, outbox.id LIMIT 1) UNION ALL "
     "(SELECT outbox.lease_until FROM outbox "
     "WHERE outbox.channel_id = free.id AND outbox.lease_until IS NOT NULL AND outbox.due_at <= now() "
-    "ORDER BY outbox.due_at, outbox.id LIMIT 1)) AS next WHERE free.slots > 0"
+    "ORDER BY outbox.due_at, outbox.id LIMIT 1)) AS next"
 )
 _LOCK = text("SELECT id FROM conversation WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE SKIP LOCKED")
 _START = text(

@@ -11,7 +11,14 @@ CREATE OR REPLACE FUNCTION ingest_v1(
     p_journal jsonb[], p_bodies bytea[],
     p_call int[], p_channel uuid[], p_external text[], p_kind text[], p_value text[], p_target uuid[], p_item jsonb[]
 ) RETURNS TABLE (o_n int, o_outcome text, o_message uuid, o_conversation uuid, o_seq int)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+-- Planning these statements anew costs far more than running them; and every lookup here is by a unique key, so the
+-- one plan is index lookups, also when it is made while the tables are still empty.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
 #variable_conflict use_column
 DECLARE
     v_xid bigint;

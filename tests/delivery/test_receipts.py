@@ -41,16 +41,17 @@ async def test_shuffled_news_end_at_the_highest(house: House, seed: int) -> None
     assert [order.index(status) for status in told] == sorted({order.index(status) for status in told})
 
 
-async def test_news_at_once_end_at_the_highest(house: House) -> None:
-    conversation, messages = await sent_messages(house, 5)
-    await asyncio.gather(
-        *(
-            hear(house, conversation.channel_id, message, status)
-            for status in ("delivered", "read", "sent")
-            for message in messages
-        )
-    )
-    assert set((await house.statuses()).values()) == {"read"}
+async def test_older_news_at_the_same_time_wait_and_change_nothing(house: House) -> None:
+    conversation, [message] = await sent_messages(house, 1)
+    async with house.database.begin() as session:
+        await receipts.apply(session, conversation.channel_id, StatusUpdate(f"p-{message.id}", "read"))
+        await session.flush()
+        older = asyncio.create_task(hear(house, conversation.channel_id, message, "delivered"))
+        await asyncio.wait({older}, timeout=0.2)
+        assert not older.done()
+    assert await older
+    assert (await house.message(message.id)).status == "read"
+    assert await house.told(message.id) == ["sending", "sent", "read"]
 
 
 async def test_unknown_may_become_better(house: House) -> None:

@@ -263,7 +263,7 @@ async def test_slow_body_holds_no_connection(house: House, admin: Caller, settin
 
 
 async def test_the_document_tells_the_truth(house: House, admin: Caller) -> None:
-    """Every call is documented with its answer and its security; what they answer fits."""
+    """Every call is documented with its security, its headers, its answer and its refusals."""
     async with build_client(build_app(house.context)) as http:
         document = (await http.get("/openapi.json")).json()
     paths = {path: calls for path, calls in document["paths"].items() if path.startswith("/api/v1/")}
@@ -272,3 +272,7 @@ async def test_the_document_tells_the_truth(house: House, admin: Caller) -> None
         for method, call in calls.items():
             assert call["security"], (method, path)
             assert any(status.startswith("2") for status in call["responses"]), (method, path)
+            for status in ("422", "default"):
+                assert list(call["responses"][status]["content"]) == ["application/problem+json"], (method, path)
+            headers = {one["name"]: one["required"] for one in call.get("parameters", ()) if one["in"] == "header"}
+            assert headers == {"post": {"Idempotency-Key": False}, "patch": {"If-Match": True}}.get(method, {})

@@ -1,5 +1,7 @@
 """`/api/v1`: the HTTP surface of the desk and of other systems."""
 
+from typing import Any
+
 from fastapi import APIRouter
 
 from app.desk.endpoints import (
@@ -33,9 +35,37 @@ _ROOMS = (
 )
 
 
+_PROBLEM: dict[str, Any] = {
+    "description": "Refused: `code` is stable, `field` names what is wrong where one thing is",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "code", "detail"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                    "field": {"type": "string"},
+                    "errors": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+
+
 def router() -> APIRouter:
     """Everything below `/api/v1`."""
-    whole = APIRouter(prefix="/api/v1")
+    whole = APIRouter(prefix="/api/v1", responses={422: _PROBLEM, "default": _PROBLEM})
     for room in _ROOMS:
         whole.include_router(room.router)
     return whole

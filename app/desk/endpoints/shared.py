@@ -30,8 +30,32 @@ Item = TypeVar("Item")
 _TEXT_LIMIT = 100_000
 
 
+def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": required,
+        "description": description,
+        "schema": {"type": "string"},
+    }
+
+
+_HEADERS = {
+    "POST": _header("Idempotency-Key", "the same key and body again get the stored answer", required=False),
+    "PATCH": _header("If-Match", "the ETag of the version that this change was made from", required=True),
+}
+
+
 class DeskRoute(Edge):
     """Authenticates before anything else is looked at; the catalog is fresh before a connection is taken."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """Documents the headers that the method takes."""
+        headers = [header for method, header in _HEADERS.items() if method in (options.get("methods") or ())]
+        if headers:
+            extra = options.get("openapi_extra") or {}
+            options["openapi_extra"] = {**extra, "parameters": [*extra.get("parameters", ()), *headers]}
+        super().__init__(path, endpoint, **options)
 
     async def prepare(self, request: Request) -> None:
         auth.bearer_token(request.headers.get("authorization"))

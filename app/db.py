@@ -45,6 +45,7 @@ class Database:
             _for_sqlalchemy(self.dsn),
             pool_size=settings.pool_size,
             max_overflow=settings.pool_size,
+            hide_parameters=True,
             connect_args={"server_settings": _SESSION},
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _count)

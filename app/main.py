@@ -133,10 +133,8 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     )
     problems.install(app)
     _add_probes(app)
-    app.include_router(endpoints.router())
-    app.include_router(webhooks.router)
-    app.include_router(live.router)
-    app.include_router(widget.router)
+    for router in (webhooks.router, live.router, widget.router, endpoints.router()):
+        app.include_router(router)  # looked through in this order: the hot paths first
     pages.mount(app)
     app.add_middleware(edge.Correlation)
     return app

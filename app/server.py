@@ -155,7 +155,7 @@ def _supervise(settings: Settings, listening: socket.socket, mail: socket.socket
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
     codes = [worker.wait() for worker in workers]
-    return max(abs(code) for code in codes)
+    return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1  # -SIGTERM: it was still starting
 
 
 def _spawn(settings: Settings, listening: socket.socket, mail: socket.socket | None) -> subprocess.Popen[bytes]:

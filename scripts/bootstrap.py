@@ -41,7 +41,9 @@ def build(lock: pathlib.Path) -> None:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     done = subprocess.run([*pip, "--require-hashes", "-r", str(lock)], stdout=sys.stderr)
     if done.returncode:
-        sys.exit(f"roundtrip: installing {lock.name} failed; it needs the package index once, later starts work offline")
+        sys.exit(
+            f"roundtrip: installing {lock.name} failed; it needs the package index once, later starts work offline"
+        )
     for site in VENV.glob("lib/python*/site-packages"):
         (site / "roundtrip.pth").write_text(f"{ROOT}\n")
     command = VENV / "bin" / "roundtrip"

@@ -72,7 +72,9 @@ def commands(union: Any) -> list[str]:
     rows = ["| frame | fields | |", "|---|---|---|"]
     for model in get_args(get_args(union)[0]):
         fields = [
-            f"`{name}{'' if field.is_required() else '?'}`" for name, field in model.model_fields.items() if name not in ("type", "id")
+            f"`{name}{'' if field.is_required() else '?'}`"
+            for name, field in model.model_fields.items()
+            if name not in ("type", "id")
         ]
         kind = get_args(model.model_fields["type"].annotation)[0]
         rows.append(f"| `{kind}` | {' '.join(fields)} | {first_line(model)} |")

@@ -53,7 +53,7 @@ def database_url(cluster_url: str) -> Iterator[str]:
         connection = await asyncpg.connect(cluster_url)
         await connection.execute(f'CREATE DATABASE "{name}"')
         await connection.close()
-        database = Database(Settings(DATABASE_URL=url))  # type: ignore[call-arg]
+        database = Database(Settings(DATABASE_URL=url))
         await migrate.upgrade(database)
         await database.close()
 
@@ -69,7 +69,7 @@ def database_url(cluster_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
-    return Settings(DATABASE_URL=database_url, data_dir=tmp_path, log_level="warning")  # type: ignore[call-arg]
+    return Settings(DATABASE_URL=database_url, data_dir=tmp_path, log_level="warning")
 
 
 async def truncate(database: Database) -> None:

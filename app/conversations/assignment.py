@@ -16,6 +16,11 @@ from app.wakeups import wake
 _HOLD = text(
     "UPDATE agent SET load = load + :weight WHERE id = :agent AND (:force OR load + :weight <= capacity) RETURNING id"
 )
+_WAIT = text(
+    "INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, excluded, enqueued_at, order_at) "
+    "SELECT :conversation, coalesce(:queue, (SELECT id FROM queue WHERE is_default)), 'waiting', :weight, '{}', false, '{}', "
+    "now(), now() - make_interval(secs => :boost) ON CONFLICT (conversation_id) DO NOTHING"
+)
 _FREE = text("UPDATE agent SET load = greatest(load - :weight, 0) WHERE id = :agent")
 
 
@@ -87,6 +92,16 @@ async def release(session: AsyncSession, conversation: Conversation) -> UUID | N
     conversation.assignee_id = None
     session.add(conversation)
     return before
+
+
+async def wait_in_queue(session: AsyncSession, conversation: Conversation, *, weight: int, boost_s: float) -> None:
+    """Nobody has it: the dispatcher finds somebody."""
+    await session.flush()
+    await session.execute(
+        _WAIT,
+        {"conversation": conversation.id, "queue": conversation.queue_id, "weight": weight, "boost": boost_s},
+    )
+    await wake(session, "dispatch")
 
 
 async def free(session: AsyncSession, conversation: Conversation) -> None:

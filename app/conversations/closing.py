@@ -151,7 +151,7 @@ async def _open_again(session: AsyncSession, conversation: Conversation, actor: 
     conversation.status = ConversationStatus.OPEN
     conversation.cycle += 1
     conversation.resolved_at = None
-    back_to = conversation.owner_id or conversation.assignee_id
+    back_to = await _who_goes_on(session, conversation)
     session.add(conversation)
     await events.append(
         session,
@@ -163,13 +163,19 @@ async def _open_again(session: AsyncSession, conversation: Conversation, actor: 
     )
     if conversation.sla_policy_id and (policy := await session.get(SlaPolicy, conversation.sla_policy_id)):
         await clocks.start(session, conversation, policy=policy)
-    if back_to is not None:
-        weight = await weight_of(session, conversation)
-        await assignment.hold_capacity(session, back_to, weight, force=True)
-        await assignment.assign(session, conversation, agent_id=back_to, weight=weight, how="reopen", actor=SYSTEM)
-
-
-async def weight_of(session: AsyncSession, conversation: Conversation) -> int:
-    """What it costs of an agent's capacity."""
     setting = await session.get(CategorySetting, conversation.category)
-    return setting.weight if setting else 1
+    weight, boost_s = (setting.weight, setting.boost_s) if setting else (1, 0.0)
+    if back_to is None:
+        conversation.assignee_id = None
+        await assignment.wait_in_queue(session, conversation, weight=weight, boost_s=boost_s)
+        return
+    await assignment.hold_capacity(session, back_to, weight, force=True)
+    await assignment.assign(session, conversation, agent_id=back_to, weight=weight, how="reopen", actor=SYSTEM)
+
+
+async def _who_goes_on(session: AsyncSession, conversation: Conversation) -> UUID | None:
+    """The owner, else whoever handled it last; None when neither is there any more: then it waits for anybody."""
+    for agent_id in (conversation.owner_id, conversation.assignee_id):
+        if agent_id and (agent := await session.get(Agent, agent_id)) and agent.active:
+            return agent_id
+    return None

@@ -35,9 +35,9 @@ _CHANNELS = (
     "(SELECT channel_id FROM outbox ORDER BY channel_id LIMIT 1) UNION ALL "
     "SELECT (SELECT channel_id FROM outbox WHERE channel_id > channels.id ORDER BY channel_id LIMIT 1) "
     "FROM channels WHERE channels.id IS NOT NULL), "
-    "free AS (SELECT channels.id, coalesce(s.slots, :slots) AS slots FROM channels "
+    "free AS MATERIALIZED (SELECT channels.id, coalesce(s.slots, :slots) AS slots FROM channels "
     "LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS s(id, slots) ON s.id = channels.id "
-    "WHERE coalesce(s.slots, :slots) > 0) "
+    "WHERE channels.id IS NOT NULL AND coalesce(s.slots, :slots) > 0) "
 )
 _CANDIDATES = text(
     f"{_CHANNELS} SELECT due.id, due.conversation_id FROM free, LATERAL ("
@@ -46,15 +46,15 @@ _CANDIDATES = text(
     ") AS due ORDER BY due.due_at, due.id LIMIT :limit"
 )
 # Heads only: what stands behind another message can go when that one is settled, and whoever settles it wakes us.
-# A row in flight counts with the end of its lease: its sender may have died.
+# A row in flight counts with the end of its lease, because its sender may have died; such rows are the longest due.
 _NEXT = text(
     f"{_CHANNELS} SELECT CAST(extract(epoch FROM min(next.at) - now()) AS float8) FROM free, LATERAL ("
     "(SELECT outbox.due_at AS at FROM outbox "
     f"WHERE outbox.channel_id = free.id AND outbox.lease_until IS NULL AND {_HEAD} "
     "ORDER BY outbox.due_at, outbox.id LIMIT 1) UNION ALL "
-    "(SELECT outbox.lease_until FROM outbox "
-    "WHERE outbox.channel_id = free.id AND outbox.lease_until IS NOT NULL AND outbox.due_at <= now() "
-    "ORDER BY outbox.due_at, outbox.id LIMIT 1)) AS next"
+    "(SELECT min(front.lease_until) FROM (SELECT outbox.lease_until FROM outbox "
+    "WHERE outbox.channel_id = free.id AND outbox.due_at <= now() "
+    "ORDER BY outbox.due_at, outbox.id LIMIT 100) AS front)) AS next"
 )
 _LOCK = text("SELECT id FROM conversation WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE SKIP LOCKED")
 _START = text(

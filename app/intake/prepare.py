@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +16,12 @@ from app.catalog import Catalog, ChannelAccount
 from app.channels.base import InboundMessage
 from app.events import shapes
 from app.ids import new_id
-from app.models import Queue
 from app.models.words import AuthorType, ClockMetric, Direction, MessageKind
 from app.routing.classify import RANK, Classified, Classifier
 from app.routing.queues import choose_queue
-from app.sla.policy import Targets, targets
+from app.sla.policy import targets
 
+_FACTS = ("channel_type", "category", "matter", "severity", "warranty", "queue")
 _logger = log.get("intake")
 
 
@@ -38,14 +39,55 @@ class Prepared:
     classified: Classified
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where conversations of a category wait, and what they cost there."""
+
+    queue_id: UUID
+    queue_name: str
+    weight: int
+    boost_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Aims:
+    """The policy of a conversation and its clocks, each under the policy that sets its limit; without ids."""
+
+    policy_id: UUID | None
+    clocks: tuple[dict[str, Any], ...]
+
+
 class Preparer:
-    """Holds the compiled rules of one catalog version."""
+    """Holds the compiled rules of one catalog version, and what it has worked out with them so far."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self._place = cache(self._find_place)
+        self._aims = cache(self._find_aims)
         self._classifier = Classifier(catalog.rules)
         for code, why in self._classifier.skipped:
             _logger.error("classification rule left out", code=code, why=why)
+
+    def _find_place(self, account_queue_id: UUID | None, category: str) -> _Place:
+        queue = choose_queue(self.catalog, account_queue_id, category)
+        setting = self.catalog.categories[category]
+        return _Place(queue.id, queue.name, setting.weight, setting.boost_s)
+
+    def _find_aims(self, facts: tuple[str | None, ...]) -> _Aims:
+        """There are as many facts as words for them: each combination is worked out once per catalog."""
+        found = targets(self.catalog.policies, {**dict(zip(_FACTS, facts, strict=True)), "tier": "standard"})
+        if found is None:
+            return _Aims(None, ())
+        limits = (
+            (ClockMetric.FIRST_RESPONSE, found.first_response_by, found.first_response_s),
+            (ClockMetric.RESOLUTION, found.resolution_by, found.resolution_s),
+        )
+        clocks = tuple(
+            {"policy_id": by.id, "metric": metric, "target_s": target_s, "warn_percent": by.warn_percent}
+            for metric, by, target_s in limits
+            if by is not None and target_s is not None
+        )
+        return _Aims(found.policy.id, clocks)
 
     def prepare(
         self,
@@ -58,9 +100,9 @@ class Preparer:
         received_at: datetime,
     ) -> Prepared:
         found = self._classifier.classify(message.text, subject=message.subject, hint=message.category)
-        queue = choose_queue(self.catalog, account.queue_id, found.category)
-        setting = self.catalog.categories[found.category]
-        aims = targets(self.catalog.policies, _facts(account, found, queue))
+        place = self._place(account.queue_id, found.category)
+        facts = (account.type, found.category, found.matter, found.severity, found.warranty, place.queue_name)
+        aims = self._aims(facts)
         sender, message_id, conversation_id = message.sender, new_id(), new_id()
         shape = shapes.message(
             id=message_id,
@@ -108,13 +150,13 @@ class Preparer:
             "complaint_type": found.complaint_type,
             "rank": RANK[found.category],
             "fired": found.fired,
-            "queue_id": queue.id,
-            "weight": setting.weight,
-            "boost_s": setting.boost_s,
-            "policy_id": aims.policy.id if aims else None,
-            "clocks": _clocks(aims),
+            "queue_id": place.queue_id,
+            "weight": place.weight,
+            "boost_s": place.boost_s,
+            "policy_id": aims.policy_id,
+            "clocks": [{"id": new_id(), **clock} for clock in aims.clocks],
             "frame": {"message": shape},
-            "opened": {"conversation": _opened(conversation_id, account, found, queue.id, message, received_at)},
+            "opened": {"conversation": _opened(conversation_id, account, found, place.queue_id, message, received_at)},
         }
         return Prepared(
             account.id,
@@ -125,33 +167,6 @@ class Preparer:
             orjson.dumps(item, default=str).decode(),
             found,
         )
-
-
-def _facts(account: ChannelAccount, found: Classified, queue: Queue) -> dict[str, str | None]:
-    return {
-        "channel_type": account.type,
-        "category": found.category,
-        "matter": found.matter,
-        "severity": found.severity,
-        "tier": "standard",
-        "warranty": found.warranty,
-        "queue": queue.name,
-    }
-
-
-def _clocks(aims: Targets | None) -> list[dict[str, Any]]:
-    """Each under the policy that sets its limit."""
-    if aims is None:
-        return []
-    wanted = (
-        (ClockMetric.FIRST_RESPONSE, aims.first_response_by, aims.first_response_s),
-        (ClockMetric.RESOLUTION, aims.resolution_by, aims.resolution_s),
-    )
-    return [
-        {"id": new_id(), "policy_id": by.id, "metric": metric, "target_s": target_s, "warn_percent": by.warn_percent}
-        for metric, by, target_s in wanted
-        if by is not None and target_s is not None
-    ]
 
 
 def _opened(

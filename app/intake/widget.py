@@ -254,8 +254,10 @@ class _Session:
         conversation = await self._conversation()
         async with self.context.database.begin() as session:
             held = await queries.lock(session, conversation.id)
-            await receipts.mark_read(session, held, command.seq)
-        return {"seq": command.seq}
+            seq = max(held.contact_read_seq, min(command.seq, held.last_seq))
+            held.contact_read_seq = seq
+            await receipts.mark_read(session, held, seq)
+        return {"seq": seq}
 
     async def submit(self, command: protocol.SubmitFeedback) -> dict[str, Any]:
         """The customer's word on a receipt of their own."""

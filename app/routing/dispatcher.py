@@ -6,7 +6,7 @@ and the statement that makes the offers checks everything once more. What could 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -122,17 +122,13 @@ async def _page(session: AsyncSession, plan: Plan, seen: Sequence[UUID]) -> tupl
     room = sum(free for _, free in usable)
     if room <= 0:
         return [], False
-    agents, queues, free = _columns(usable)
+    # In parallel: agent, queue (and once none: the agent as such), room.
+    lines = [(agent.id, queue_id, free) for agent, free in usable for queue_id in (None, *agent.queues)]
+    agents, queues, free = map(list, zip(*lines, strict=True))
     connection = await driver(session)
     limit = min(PAGE, room)
     rows = await connection.fetch(_WAITING, agents, queues, free, plan.patience_s, seen, limit)
     return [(explain.waiting_from(row, row["skills"]), row["channel_type"]) for row in rows], len(rows) == limit
-
-
-def _columns(usable: Iterable[tuple[AgentView, int]]) -> tuple[list[UUID], list[UUID | None], list[int]]:
-    """In parallel: agent, queue (and once none: the agent as such), room."""
-    lines = [(agent.id, queue_id, free) for agent, free in usable for queue_id in (None, *agent.queues)]
-    return [line[0] for line in lines], [line[1] for line in lines], [line[2] for line in lines]
 
 
 async def _aside(session: AsyncSession, plan: Plan, entries: Sequence[Waiting]) -> list[tuple[AgentView, LeftOut]]:

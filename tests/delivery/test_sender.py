@@ -159,6 +159,25 @@ async def test_a_slow_account_does_not_delay_the_others(house: House) -> None:
     assert set((await house.statuses()).values()) == {"sent"}
 
 
+async def test_a_full_channel_is_not_looked_at_until_a_send_ends(house: House) -> None:
+    go = asyncio.Event()
+
+    async def answer(outgoing: Outgoing) -> Sent:
+        await go.wait()
+        return Sent()
+
+    channel_id = await house.channel(FakeAdapter(answer=answer))
+    for _ in range(3):
+        await house.write(await house.conversation(channel_id))
+    sender = house.sender(limits=Limits(per_channel=2))
+    assert await sender.step() is None
+    assert await sender.step() is None
+    go.set()
+    await sender.idle()
+    assert await step_and_settle(sender) is not None
+    assert await house.outbox() == []
+
+
 async def test_a_live_channel_has_no_limit_of_its_own(house: House) -> None:
     live, other = FakeAdapter(replace(ONCE, live=True)), FakeAdapter()
     for adapter in (live, other):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -28,10 +28,11 @@ class Door:
     intake: Intake
     account: ChannelAccount
 
-    async def come_in(self, *messages: InboundMessage, **parsed: list[str]) -> list[Stored]:
-        return await self.intake.store(
-            self.account, transport="test", headers={}, body=b"raw", parsed=Parsed(messages=messages, **parsed)
-        )
+    async def come_in(
+        self, *messages: InboundMessage, errors: Sequence[str] = (), ignored: Sequence[str] = ()
+    ) -> list[Stored]:
+        parsed = Parsed(messages=messages, errors=errors, ignored=ignored)
+        return await self.intake.store(self.account, transport="test", headers={}, body=b"raw", parsed=parsed)
 
 
 def message(key: str, sender: str = "grace", text: str = "hello", *, automatic: bool = False) -> InboundMessage:

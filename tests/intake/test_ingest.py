@@ -19,6 +19,7 @@ from app.errors import Unavailable
 from app.events.log import SYSTEM
 from app.intake.lane import STATEMENT, Entry, Lane, arguments
 from app.models import Channel, Classification, Conversation, Event, InboundJournal, Message, QueueEntry, SlaClock
+from app.routing import offers
 from app.settings import Settings
 from app.vault import Vault
 from tests.intake.conftest import Door, message, open_door
@@ -93,6 +94,27 @@ async def test_a_resolved_conversation_is_reopened_by_the_next_message(database:
         database, InboundJournal, col(InboundJournal.id) == (await rows(database, InboundJournal))[-1].id
     )
     assert journal.status == "stored"
+
+
+async def test_what_nobody_had_waits_again_when_it_is_reopened(database: Database, door: Door) -> None:
+    await door.come_in(message("k1"))
+    async with database.begin() as session:
+        held = await queries.lock(session, (await conversation(database)).id)
+        await offers.rescind(session, held, reason="resolved")
+        await closing.resolve(
+            session,
+            held,
+            agent=None,
+            problem="p",
+            resolution="r",
+            commitment="c",
+            link=lambda cycle: f"http://x/f/{cycle}",
+        )
+    async with database.begin() as session:
+        assert (await session.exec(select(QueueEntry))).all() == []
+    await door.come_in(message("k2"))
+    async with database.begin() as session:
+        assert (await session.exec(select(QueueEntry))).one().state == "waiting"
 
 
 async def test_a_snoozed_conversation_is_woken(database: Database, door: Door) -> None:

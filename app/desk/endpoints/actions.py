@@ -179,7 +179,6 @@ async def resolve(
 async def reopen(
     conversation_id: UUID,
     session: SessionDep,
-    catalog: CatalogDep,
     principal: CurrentPrincipal,
     given: Reopening | None = None,
 ) -> ConversationShape:
@@ -190,8 +189,6 @@ async def reopen(
     if conversation.status in (ConversationStatus.RESOLVED, ConversationStatus.CLOSED):
         reason = given.reason if given else "reopened"
         await closing.reopen(session, conversation, actor=principal.actor, reason=reason)
-        if conversation.assignee_id is None:
-            await queues.requeue(session, conversation, catalog)
     else:
         await pausing.resume(session, conversation, actor=principal.actor)
     return await _shown(session, conversation)

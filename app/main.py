@@ -136,7 +136,6 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     for router in (webhooks.router, live.router, widget.router, endpoints.router()):
         app.include_router(router)  # looked through in this order: the hot paths first
     pages.mount(app)
-    app.add_middleware(edge.Correlation)
     return app
 
 

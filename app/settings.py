@@ -34,6 +34,7 @@ class Settings(BaseSettings):
 
     pool_size: int = Field(default=10, ge=2, le=200)
     ingest_batch: int = Field(default=64, ge=1, le=256)
+    ingest_lanes: int = Field(default=1, ge=1, le=16, description="writer connections of a process")
     ingest_backlog: int = Field(default=4096, ge=64)
     body_limit: int = Field(default=3_000_000, ge=10_000, description="bytes of a webhook call")
     mail_limit: int = Field(default=30_000_000, ge=100_000, description="bytes of a mail")

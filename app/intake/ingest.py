@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,14 +60,18 @@ class Intake:
             settings,
             files,
         )
-        self._lane = Lane(database, batch=settings.ingest_batch, backlog=settings.ingest_backlog)
+        self._lanes = [
+            Lane(database, batch=settings.ingest_batch, backlog=settings.ingest_backlog)
+            for _ in range(settings.ingest_lanes)
+        ]
         self._preparer: Preparer | None = None
 
     def start(self) -> None:
-        self._lane.start()
+        for lane in self._lanes:
+            lane.start()
 
     async def stop(self) -> None:
-        await self._lane.stop()
+        await asyncio.gather(*(lane.stop() for lane in self._lanes))
 
     async def store(
         self,
@@ -89,7 +94,7 @@ class Intake:
             entry.status, entry.error = JournalStatus.FAILED, "; ".join(parsed.errors)
         elif not prepared:
             entry.status, entry.error = JournalStatus.IGNORED, "; ".join(parsed.ignored) or None
-        outcomes = await self._lane.submit(entry)
+        outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
         stored = await self._finish(account, entry, outcomes)
         await self._apply_statuses(account.id, parsed.statuses)
         _logger.info(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,8 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter as Meter
+from prometheus_client import Gauge, Histogram
 
 from app import log
 from app.db import STATEMENTS, Database
@@ -29,7 +30,7 @@ BATCH = Histogram(
 )
 COMMIT = Histogram("roundtrip_ingest_commit_seconds", "One batch: round trip and commit", buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2))  # fmt: skip
 BACKLOG = Gauge("roundtrip_ingest_backlog_calls", "Calls waiting for the next batch")
-MESSAGES = Counter("roundtrip_ingest_messages_total", "Messages by outcome", ["outcome"])
+MESSAGES = Meter("roundtrip_ingest_messages_total", "Messages by outcome", ["outcome"])
 STATEMENT = "SELECT o_n, o_outcome, o_message, o_conversation, o_seq FROM ingest_v1($1::jsonb[], $2, $3, $4, $5, $6, $7, $8, $9::jsonb[])"
 _ATTEMPTS = 5
 _logger = log.get("ingest")
@@ -99,6 +100,12 @@ class Lane:
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._writing = 0
+
+    @property
+    def load(self) -> int:
+        """Calls waiting or being written."""
+        return len(self._queue) + self._writing
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ingest-lane")
@@ -129,7 +136,9 @@ class Lane:
                 self._arrived.clear()
                 continue
             taken = self._take()
+            self._writing = len(taken)
             connection = await self._write(connection, taken)
+            self._writing = 0
         if connection is not None:
             await connection.close()
 
@@ -198,8 +207,8 @@ def group(entries: Sequence[Entry], rows: Sequence[Any]) -> list[list[Outcome]]:
     by_number = {
         row["o_n"]: Outcome(row["o_outcome"], row["o_message"], row["o_conversation"], row["o_seq"]) for row in rows
     }
-    for outcome in by_number.values():
-        MESSAGES.labels(outcome.outcome).inc()
+    for word, count in Counter(outcome.outcome for outcome in by_number.values()).items():
+        MESSAGES.labels(word).inc(count)
     grouped, number = [], 0
     for entry in entries:
         grouped.append([by_number[number + offset] for offset in range(1, len(entry.messages) + 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -19,7 +20,7 @@ from app.intake.ingest import read
 CALLS = Counter("roundtrip_webhook_calls_total", "Provider calls that were stored", ["channel_type"])
 REFUSED = Counter("roundtrip_webhook_refused_total", "Provider calls that were not genuine", ["channel_type"])
 SECONDS = Histogram("roundtrip_webhook_seconds", "From the call to its commit", ["channel_type"], buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2))  # fmt: skip
-_KEPT_HEADERS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
+_KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature")
 _ACCEPTED = Response(b'{"status":"stored"}', status_code=200, media_type="application/json")
 _logger = log.get("webhooks")
 router = APIRouter()
@@ -28,8 +29,12 @@ router = APIRouter()
 @router.post("/channels/{channel_id}/webhook", summary="A provider's call", response_class=Response)
 async def receive(request: Request, channel_id: UUID) -> Response:
     """Takes the provider's own format. 2xx means stored; 401 not genuine; 5xx our fault, send it again."""
+    return await take(context_of(request), request, channel_id)
+
+
+async def take(context: Context, request: Request, channel_id: UUID) -> Response:
+    """Answered after the commit. Raises NotGenuine, NotFound, TooLarge, Unavailable."""
     started = time.perf_counter()
-    context = context_of(request)
     account = await find(context, channel_id)
     call = await _call(request, context)
     try:
@@ -40,9 +45,15 @@ async def receive(request: Request, channel_id: UUID) -> Response:
     await context.intake.store(
         account, transport="webhook", headers=_kept(call), body=call.body, parsed=read(account, call)
     )
-    CALLS.labels(account.type).inc()
-    SECONDS.labels(account.type).observe(time.perf_counter() - started)
+    calls, seconds = _meters(account.type)
+    calls.inc()
+    seconds.observe(time.perf_counter() - started)
     return _ACCEPTED
+
+
+@cache
+def _meters(channel_type: str) -> tuple[Counter, Histogram]:
+    return CALLS.labels(channel_type), SECONDS.labels(channel_type)
 
 
 async def find(context: Context, channel_id: UUID) -> ChannelAccount:
@@ -60,11 +71,12 @@ async def _call(request: Request, context: Context) -> Call:
         body = body + chunk if body else chunk
         if len(body) > limit:
             raise TooLarge(f"a call may have {limit} bytes")
+    path, query = request.scope["path"], request.scope["query_string"].decode("latin-1")
     return Call(
         method=request.method,
-        url=context.settings.base_url + request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-        query=request.query_params,
-        headers=request.headers,
+        url=f"{context.settings.base_url}{path}{'?' if query else ''}{query}",
+        query=request.query_params if query else {},
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]},
         body=body,
         received_at=now(),
     )
@@ -72,4 +84,4 @@ async def _call(request: Request, context: Context) -> Call:
 
 def _kept(call: Call) -> dict[str, str]:
     """The headers that are worth keeping, without secrets."""
-    return {name: value for name, value in call.headers.items() if name in _KEPT_HEADERS}
+    return {name: call.headers[name] for name in _KEPT_HEADERS if name in call.headers}

@@ -25,7 +25,8 @@ class Conversation(SQLModel, table=True):
     """The unit of consistency: its row lock gives one order to everything that happens in it.
 
     `last_seq` counts messages without a gap. `stream_pos` is the newest position of its events in the log
-    (events/log.py). Only `conversations/*` and `intake/ingest` write these rows.
+    (events/log.py). Only `conversations/*` and `intake/ingest` write these rows. No index holds a column that every
+    message changes: such updates stay on their page and touch no index.
     """
 
     __table_args__ = (
@@ -41,7 +42,6 @@ class Conversation(SQLModel, table=True):
             unique=True,
             postgresql_where="status <> 'closed'",
         ),
-        Index("ix_conversation_updated", "updated_at", "id"),
         Index("ix_conversation_queue_open", "queue_id", postgresql_where="status <> 'closed'"),
         Index("ix_conversation_assignee_open", "assignee_id", postgresql_where="status <> 'closed'"),
         Index("ix_conversation_snoozed", "snoozed_until", postgresql_where="snoozed_until IS NOT NULL"),

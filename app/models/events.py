@@ -21,6 +21,7 @@ class Event(SQLModel, table=True):
     __table_args__ = (
         one_of("scope", EventScope),
         Index("ix_event_stream", "pos", "id"),
+        Index("ix_event_created", "created_at", postgresql_using="brin"),
         Index("ix_event_conversation", "conversation_id", "id"),
     )
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))

@@ -17,7 +17,7 @@ class InboundJournal(SQLModel, table=True):
     __tablename__ = "inbound_journal"
     __table_args__ = (
         one_of("status", JournalStatus),
-        Index("ix_inbound_journal_status", "status", "id"),
+        Index("ix_inbound_journal_unsettled", "status", "id", postgresql_where="status IN ('failed', 'received')"),
         Index("ix_inbound_journal_channel", "channel_id", "id"),
     )
     id: UUID = Id()

@@ -72,8 +72,8 @@ class Dispatcher:
                         return None
                     plan = Plan(free)
                 page, more = await _page(session, plan, seen)
-                seen += [entry.conversation_id for entry, _ in page]
-                missed = await self._offer(session, catalog, plan, page)
+                made, missed = await self._offer(session, catalog, plan, page)
+            seen += [entry.conversation_id for entry, _ in page if entry.conversation_id not in made]
             for choice in missed:
                 plan.undo(choice.decision)
                 contended = True
@@ -83,12 +83,12 @@ class Dispatcher:
 
     async def _offer(
         self, session: AsyncSession, catalog: Catalog, plan: Plan, page: Sequence[tuple[Waiting, str]]
-    ) -> list[_Choice]:
-        """Decide a page and make its offers; returns the choices that could not be carried out."""
+    ) -> tuple[set[UUID], list[_Choice]]:
+        """Decide a page and make its offers; returns the conversations offered, and the choices that failed."""
         choices = [_Choice(entry, plan.decide(entry), channel_type) for entry, channel_type in page]
         choices = [choice for choice in choices if choice.decision.agent_id is not None]
         if not choices:
-            return []
+            return set(), []
         aside = await _aside(session, plan, [choice.entry for choice in choices])
         held = await queries.try_lock_many(session, [choice.entry.conversation_id for choice in choices])
         by_id = {conversation.id: conversation for conversation in held}
@@ -104,7 +104,7 @@ class Dispatcher:
             if choice.entry.conversation_id in by_id
         ]
         made = {offer.conversation_id for offer in await offers.make(session, proposals)}
-        return [choice for choice in choices if choice.entry.conversation_id not in made]
+        return made, [choice for choice in choices if choice.entry.conversation_id not in made]
 
 
 async def _free_agents(session: AsyncSession) -> list[AgentView]:

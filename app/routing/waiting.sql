@@ -2,7 +2,7 @@
 -- should be kept free for. The conditions are those of choose.py: they are here too so that a page never fills up with
 -- entries that nobody can take while others wait behind them.
 -- $1 agent, $2 queue (null once per agent: the agent as such), $3 free room, in parallel; $4 patience in seconds;
--- $5 conversations looked at already; $6 how many.
+-- $5 conversations looked at in vain; $6 how many.
 -- Agents who are alike are one line: of a thousand free ones, an entry meets a handful of lines.
 WITH free AS MATERIALIZED (
     SELECT f.queue_id, f.free, a.capacity, a.skills, a.role IN ('supervisor', 'admin') AS senior, array_agg(a.id) AS agents
@@ -18,7 +18,7 @@ JOIN conversation c ON c.id = e.conversation_id
 JOIN contact p ON p.id = c.contact_id
 WHERE e.state = 'waiting' AND c.status NOT IN ('resolved', 'closed')
   AND e.conversation_id <> ALL($5::uuid[])
-  AND (e.queue_id = ANY($2) OR e.escalated OR e.target_agent_id = ANY($1))
+  AND (e.queue_id IN (SELECT f.queue_id FROM free f) OR e.escalated OR e.target_agent_id IS NOT NULL)
   AND EXISTS (
       SELECT 1 FROM free f
       WHERE CASE

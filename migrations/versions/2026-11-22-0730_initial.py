@@ -107,6 +107,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
     )
     op.create_index("ix_event_conversation", "event", ["conversation_id", "id"], unique=False)
+    op.create_index("ix_event_created", "event", ["created_at"], unique=False, postgresql_using="brin")
     op.create_index("ix_event_stream", "event", ["pos", "id"], unique=False)
     op.create_table(
         "idempotency_key",
@@ -256,7 +257,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbound_journal")),
     )
     op.create_index("ix_inbound_journal_channel", "inbound_journal", ["channel_id", "id"], unique=False)
-    op.create_index("ix_inbound_journal_status", "inbound_journal", ["status", "id"], unique=False)
+    op.create_index(
+        "ix_inbound_journal_unsettled",
+        "inbound_journal",
+        ["status", "id"],
+        unique=False,
+        postgresql_where="status IN ('failed', 'received')",
+    )
     op.create_table(
         "visitor",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -348,7 +355,6 @@ def upgrade() -> None:
         unique=False,
         postgresql_where="snoozed_until IS NOT NULL",
     )
-    op.create_index("ix_conversation_updated", "conversation", ["updated_at", "id"], unique=False)
     op.create_index(
         "uq_conversation_open_identity_channel",
         "conversation",
@@ -717,7 +723,6 @@ def downgrade() -> None:
     op.drop_index(
         "uq_conversation_open_identity_channel", table_name="conversation", postgresql_where="status <> 'closed'"
     )
-    op.drop_index("ix_conversation_updated", table_name="conversation")
     op.drop_index("ix_conversation_snoozed", table_name="conversation", postgresql_where="snoozed_until IS NOT NULL")
     op.drop_index("ix_conversation_queue_open", table_name="conversation", postgresql_where="status <> 'closed'")
     op.drop_index(op.f("ix_conversation_contact_id"), table_name="conversation")
@@ -725,7 +730,11 @@ def downgrade() -> None:
     op.drop_table("conversation")
     op.drop_index("uq_visitor_digest", table_name="visitor")
     op.drop_table("visitor")
-    op.drop_index("ix_inbound_journal_status", table_name="inbound_journal")
+    op.drop_index(
+        "ix_inbound_journal_unsettled",
+        table_name="inbound_journal",
+        postgresql_where="status IN ('failed', 'received')",
+    )
     op.drop_index("ix_inbound_journal_channel", table_name="inbound_journal")
     op.drop_table("inbound_journal")
     op.drop_index("uq_contact_identity_channel_kind_value", table_name="contact_identity")
@@ -747,6 +756,7 @@ def downgrade() -> None:
     op.drop_table("instance")
     op.drop_table("idempotency_key")
     op.drop_index("ix_event_stream", table_name="event")
+    op.drop_index("ix_event_created", table_name="event", postgresql_using="brin")
     op.drop_index("ix_event_conversation", table_name="event")
     op.drop_table("event")
     op.drop_table("contact")

@@ -110,6 +110,7 @@ async def test_list_can_be_filtered(house: House, supervisor: Caller) -> None:
     plain = str(await house.conversation(queue))
     urgent = str(await house.conversation(other, assignee=agent, category="urgent", status="on_hold"))
     contact = (await supervisor.get(f"/conversations/{urgent}"))["contact_id"]
+    await supervisor.post(f"/conversations/{plain}/messages", {"kind": "note", "text": "a change is an event"})
     later = rfc3339(now() + timedelta(hours=1))
     for filters, expected in (
         ({"status": "on_hold"}, {urgent}),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.models.words import Availability, Role
-from app.routing.choose import PATIENCE_S, AgentView, LeftOut, Plan, Waiting, choose, need
+from app.routing.choose import LOOK, PATIENCE_S, AgentView, LeftOut, Plan, Waiting, choose, need
 
 QUEUE, OTHER = UUID(int=1), UUID(int=2)
 T0 = datetime(2026, 11, 22, 7, 0, tzinfo=UTC)
@@ -105,6 +105,16 @@ def test_a_heavy_one_lets_others_pass_for_a_while_then_an_agent_is_kept_for_it()
     assert plan.decide(entry()).agent_id is None
 
 
+def test_of_many_the_best_are_looked_at_and_shown() -> None:
+    team = [agent(n, load=n % 6, idle_since=T0 - timedelta(seconds=n)) for n in range(1, 200)]
+    plan = Plan(team)
+    for _ in range(50):
+        everyone = choose(entry(), [replace(who, load=who.capacity - free) for who, free in plan.usable()])
+        decision = plan.decide(entry())
+        assert len(decision.candidates) == LOOK
+        assert decision.candidates[0].utilisation == everyone.candidates[0].utilisation
+
+
 def test_what_could_not_be_offered_leaves_its_room() -> None:
     plan = Plan([agent(1, load=5)])
     decision = plan.decide(entry())
@@ -172,6 +182,16 @@ def test_the_choice_is_one_who_may_and_does_not_depend_on_the_order(
         decision.agent_id,
         decision.candidates,
         decision.left_out,
+    )
+
+
+@given(matters, teams)
+def test_a_plan_chooses_as_one_who_looks_at_all(what: Waiting, team: list[AgentView]) -> None:
+    one, all_of_them = Plan(team).decide(what), choose(what, team)
+    assert (one.agent_id, one.candidates, one.kept_agent_id) == (
+        all_of_them.agent_id,
+        all_of_them.candidates,
+        all_of_them.kept_agent_id,
     )
 
 

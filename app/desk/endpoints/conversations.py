@@ -56,7 +56,9 @@ async def list_conversations(
     }
     wanted = [col(column) == value for column, value in equal.items() if value is not None]
     if updated_after is not None:
-        wanted.append(col(Conversation.updated_at) > updated_after)
+        # Every change is an event: the log finds the candidates, so that no index has to follow every message.
+        changed = select(Event.conversation_id).where(col(Event.created_at) > updated_after)
+        wanted += [col(Conversation.updated_at) > updated_after, col(Conversation.id).in_(changed)]
     statement = select(Conversation).where(visible_filter(principal), *wanted)
     rows, cursor = await page_of(session, statement, col(Conversation.id), paging, newest_first=True)
     return Page(items=[ConversationShape.of(row) for row in rows], next_cursor=cursor)

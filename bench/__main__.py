@@ -17,6 +17,7 @@ async def measure(*, quick: bool) -> dict[str, Any]:
     seconds, rounds = (3.0, 1) if quick else (5.0, 5)
     with running() as stack:
         figures: dict[str, Any] = {"latency": {}}
+        await latency.at_rate(stack, 100, seconds=2, run="warm")
         for rate in (100, 300, 1000):
             figures["latency"][str(rate)] = await latency.at_rate(
                 stack, rate, seconds=2 if quick else 10, run=f"l{rate}"

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import col, select
 
 from app import clock
@@ -115,6 +116,33 @@ async def test_what_nobody_had_waits_again_when_it_is_reopened(database: Databas
     await door.come_in(message("k2"))
     async with database.begin() as session:
         assert (await session.exec(select(QueueEntry))).one().state == "waiting"
+
+
+async def test_a_message_that_meets_a_resolve_halfway_reopens(database: Database, door: Door) -> None:
+    """It waits for the row, and then acts on what the other has made of it."""
+    await door.come_in(message("k1"))
+    async with database.begin() as session:
+        held = await queries.lock(session, (await conversation(database)).id)
+        arriving = asyncio.create_task(door.come_in(message("k2")))
+        async with database.begin() as other:
+            while not (
+                await other.execute(
+                    text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ingest_v1%'")
+                )
+            ).first():
+                await asyncio.sleep(0.01)
+        await closing.resolve(
+            session,
+            held,
+            agent=None,
+            problem="p",
+            resolution="r",
+            commitment="c",
+            link=lambda cycle: f"http://x/f/{cycle}",
+        )
+    [stored] = await arriving
+    again = await conversation(database)
+    assert (again.status, again.cycle, stored.seq, again.last_seq) == ("open", 2, 3, 3)
 
 
 async def test_a_snoozed_conversation_is_woken(database: Database, door: Door) -> None:

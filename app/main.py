@@ -26,6 +26,8 @@ from app.intake import webhooks, widget
 from app.intake.ingest import Intake
 from app.intake.limits import Buckets, WidgetLimits
 from app.intake.mailbox import Mailbox
+from app.intake.media import TOPIC as MEDIA
+from app.intake.media import Fetcher
 from app.intake.store import FileStore
 from app.routing import offers, presence, queues
 from app.routing.dispatcher import Dispatcher
@@ -62,8 +64,8 @@ async def open_context(settings: Settings) -> Context:
     )
 
 
-def add_loops(context: Context) -> Sender:
-    """The loops of one process: each wakes by its topic and sweeps at its tick."""
+def add_loops(context: Context) -> tuple[Sender, Fetcher]:
+    """The loops of one process: each wakes by its topic and sweeps at its tick. Returns those to drain at the end."""
     database, settings = context.database, context.settings
     wakeups, background = context.wakeups, context.background
     outbox = wakeups.subscribe("outbox")
@@ -76,6 +78,8 @@ def add_loops(context: Context) -> Sender:
         store_read=lambda sha256: context.files.open_path(sha256).read_bytes(),
         poke=outbox.set,
     )
+    media = wakeups.subscribe(MEDIA)
+    fetcher = Fetcher(database, context.catalog, settings, context.http, context.files, poke=media.set)
     dispatcher = Dispatcher(database, context.catalog, settings)
     renew = partial(presence.renew, database, context.process, lease_s=settings.session_lease_s)
     reap = partial(presence.reap, database, context.catalog, settings)
@@ -87,11 +91,12 @@ def add_loops(context: Context) -> Sender:
     background.add("presence-renewal", renew, asyncio.Event(), tick_s=settings.session_lease_s / 3)
     background.add("presence-reaper", reap, wakeups.subscribe(presence.TOPIC), tick_s=15)
     background.add("sender", sender.step, outbox, tick_s=30)
+    background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
     background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
     background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
-    return sender
+    return sender, fetcher
 
 
 async def _housekeeping(database: Database) -> None:
@@ -106,7 +111,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = await open_context(settings)
-        sender = add_loops(context)
+        sender, fetcher = add_loops(context)
         app.state.context = context
         await context.wakeups.start()
         context.wakeups.on_ephemeral(context.hub.tell)
@@ -122,7 +127,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
             yield
         finally:
             await mailbox.stop()
-            await _stop(context, sender)
+            await _stop(context, sender, fetcher)
             _logger.info("stopped", process=context.process)
 
     app = FastAPI(
@@ -147,11 +152,11 @@ async def drain(context: Context) -> None:
     await asyncio.gather(*(peer.close(CLOSE_RESTART, "restarting") for peer in peers), return_exceptions=True)
 
 
-async def _stop(context: Context, sender: Sender) -> None:
-    """Finish what is in hand: queued intake, steps of loops, sends in flight."""
+async def _stop(context: Context, sender: Sender, fetcher: Fetcher) -> None:
+    """Finish what is in hand: queued intake, steps of loops, sends and fetches in flight."""
     await context.intake.stop()
     await context.background.stop(within_s=DRAIN_S / 2)
-    await sender.drain(within_s=DRAIN_S / 2)
+    await asyncio.gather(sender.drain(within_s=DRAIN_S / 2), fetcher.drain(within_s=DRAIN_S / 2))
     await context.hub.tail.stop()
     await context.wakeups.stop()
     await context.http.aclose()

@@ -1,7 +1,7 @@
 """NOTIFY wakes, the tables are the truth: a lost wakeup costs one tick, never a row.
 
-A topic is a word: `events`, `dispatch`, `outbox`, `sla`, `catalog`. A transaction that leaves work behind calls
-`wake(session, topic)`; Postgres sends it on commit, once per topic however often it was called. Ephemeral facts
+A topic is a word: `events`, `dispatch`, `outbox`, `media`, `sla`, `catalog`. A transaction that leaves work behind
+calls `wake(session, topic)`; Postgres sends it on commit, once per topic however often it was called. Ephemeral facts
 (typing, presence) travel on a second channel as JSON and are never stored.
 """
 

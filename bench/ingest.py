@@ -12,7 +12,6 @@ import orjson
 
 from app.catalog import CatalogCache
 from app.channels.base import InboundMessage, Sender
-from app.clock import now
 from app.db import Database
 from app.ids import new_id
 from app.intake import lane
@@ -119,7 +118,4 @@ async def _prepared(database: Database, stack: Stack, count: int) -> list[Prepar
         for n in range(count)
     )
     assert account is not None
-    return [
-        preparer.prepare(account, message, target=None, files=[], correlation_id="bench", received_at=now())
-        for message in messages
-    ]
+    return [preparer.prepare(account, message, target=None, files=[], correlation_id="bench") for message in messages]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
 
 import httpx
@@ -201,3 +201,11 @@ class Adapter(Protocol):
 
     async def send(self, config: Any, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         """Raises SendError."""
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """What an adapter has besides when its messages name files that lie at the provider."""
+
+    async def fetch(self, config: Any, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
+        """At most `limit` bytes. Raises app.channels.provider.FetchError."""

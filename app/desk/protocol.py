@@ -156,7 +156,7 @@ EVENTS: dict[str, str] = {
     "offer.expired": "offer_id: nobody answered in time; it went back with its original age",
     "offer.rescinded": "offer_id, reason: withdrawn (rejected, transferred, closed, agent lost)",
     "conversation.created": "conversation: a first message opened it",
-    "conversation.updated": "conversation, changed: status, queue or classification",
+    "conversation.updated": "conversation, changed: status, queue, classification, or attachments (of message_id) that were fetched",
     "conversation.assigned": "conversation, assignee, how: offer, transfer, reopen",
     "conversation.resolved": "conversation, cycle: the receipt is on its way to the customer",
     "conversation.closed": "conversation, cycle, via: confirmed by the customer",

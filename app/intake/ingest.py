@@ -15,7 +15,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import log
 from app.catalog import CatalogCache, ChannelAccount
 from app.channels.base import Call, InboundFile, InboundMessage, Parsed, RemoteFile, StatusUpdate, Unparseable
-from app.clock import now
 from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
 from app.delivery import receipts
@@ -131,9 +130,7 @@ class Intake:
             self._preparer = Preparer(catalog)
         files = [await self._keep(file) for file in message.files]
         target = await self._target(account, message)
-        return self._preparer.prepare(
-            account, message, target=target, files=files, correlation_id=correlation_id, received_at=now()
-        )
+        return self._preparer.prepare(account, message, target=target, files=files, correlation_id=correlation_id)
 
     async def _keep(self, file: InboundFile | RemoteFile) -> dict[str, Any]:
         """A file as the message remembers it; one that is elsewhere keeps its reference."""

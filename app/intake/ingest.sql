@@ -22,6 +22,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_xid bigint;
+    v_now text := to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
     v_known uuid[];          -- message that already has this key
     v_identity uuid[];
     v_contact uuid[];
@@ -163,11 +164,17 @@ BEGIN
                item->>'subject', item->'content', item->'attachments', ext, item->>'thread_key',
                item->>'client_message_id', item->>'correlation_id', (item->>'sent_at')::timestamptz
         FROM numbered ORDER BY n
+    ), held AS (
+        SELECT f.*, numbered.message, numbered.conv, numbered.ch
+        FROM numbered, jsonb_to_recordset(item->'attachments')
+             AS f(id uuid, sha256 text, size bigint, media_type text, name text, remote jsonb)
     ), files AS (
         INSERT INTO attachment(id, sha256, size, media_type, name, message_id)
-        SELECT f.id, f.sha256, f.size, f.media_type, f.name, message
-        FROM numbered, jsonb_to_recordset(item->'attachments') AS f(id uuid, sha256 text, size bigint, media_type text, name text)
-        WHERE f.sha256 IS NOT NULL
+        SELECT id, sha256, size, media_type, name, message FROM held WHERE sha256 IS NOT NULL
+    ), elsewhere AS (
+        INSERT INTO media_fetch(attachment_id, message_id, conversation_id, channel_id, ref, attempts)
+        SELECT id, message, conv, ch, remote, 0 FROM held WHERE sha256 IS NULL AND remote IS NOT NULL
+        RETURNING pg_notify('roundtrip', 'media')  -- runs per row, is sent once
     ), told AS (
         INSERT INTO event(pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer, actor_type,
                           actor_id, correlation_id, payload)
@@ -176,11 +183,14 @@ BEGIN
         FROM (
             SELECT n, 0 AS k, stream_pos AS pos, 'conversation.created' AS type, conv, contact_id, seq - 1 AS seq, queues, agents,
                    contact, item->>'correlation_id' AS correlation,
-                   jsonb_set(item->'opened', '{conversation,contact_id}', to_jsonb(contact_id)) AS payload
+                   jsonb_build_object('conversation', (item->'opened') || jsonb_build_object(
+                       'contact_id', contact_id, 'created_at', v_now, 'updated_at', v_now)) AS payload
             FROM numbered WHERE v_created AND conv = (item->>'conversation_id')::uuid AND seq = 1
             UNION ALL
             SELECT n, 1, stream_pos, 'message.created', conv, contact_id, seq, queues, agents, contact, item->>'correlation_id',
-                   jsonb_set(item->'frame', '{message,seq}', to_jsonb(seq))
+                   jsonb_build_object('message', (item->'shown') || jsonb_build_object(
+                       'conversation_id', conv, 'seq', seq, 'created_at', v_now,
+                       'author', jsonb_build_object('type', 'contact', 'id', contact, 'name', item->'name')))
             FROM numbered
             ORDER BY n, k
         ) e

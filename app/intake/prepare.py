@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -97,109 +96,96 @@ class Preparer:
         target: UUID | None,
         files: Sequence[dict[str, Any]],
         correlation_id: str,
-        received_at: datetime,
     ) -> Prepared:
+        """Everything that can be known of a message before the database is asked."""
         found = self._classifier.classify(message.text, subject=message.subject, hint=message.category)
         place = self._place(account.queue_id, found.category)
         facts = (account.type, found.category, found.matter, found.severity, found.warranty, place.queue_name)
-        aims = self._aims(facts)
-        sender, message_id, conversation_id = message.sender, new_id(), new_id()
-        shape = shapes.message(
-            id=message_id,
-            conversation_id=None,
-            seq=None,
-            direction=Direction.INBOUND,
-            kind=MessageKind.MESSAGE,
-            author_type=AuthorType.CONTACT,
-            author_id=None,
-            author_name=sender.name,
-            text=message.text,
-            subject=message.subject,
-            attachments=files,
-            status=None,
-            error=None,
-            client_message_id=message.client_message_id,
-            created_at=received_at,
-            sent_at=message.sent_at,
-        )
+        sender = message.sender
         item = {
-            "identity_id": new_id(),
-            "contact_id": new_id(),
-            "conversation_id": conversation_id,
-            "message_id": message_id,
-            "classification_id": new_id(),
-            "channel_type": account.type,
-            "name": sender.name,
-            "email": sender.email,
-            "phone": sender.phone,
-            "language": sender.language,
-            "address": dict(sender.address),
-            "text": message.text,
-            "subject": message.subject,
-            "content": dict(message.content),
-            "automatic": message.automatic,
-            "attachments": files,
-            "thread_key": message.thread_key,
-            "client_message_id": message.client_message_id,
-            "external_ref": message.external_ref,
-            "correlation_id": correlation_id,
-            "sent_at": message.sent_at,
-            "category": found.category,
-            "matter": found.matter,
-            "severity": found.severity,
-            "complaint_type": found.complaint_type,
-            "rank": RANK[found.category],
-            "fired": found.fired,
-            "queue_id": place.queue_id,
-            "weight": place.weight,
-            "boost_s": place.boost_s,
-            "policy_id": aims.policy_id,
-            "clocks": [{"id": new_id(), **clock} for clock in aims.clocks],
-            "frame": {"message": shape},
-            "opened": {"conversation": _opened(conversation_id, account, found, place.queue_id, message, received_at)},
+            **_written(message, files, correlation_id),
+            **_opening(account, message, found, place, self._aims(facts)),
         }
-        return Prepared(
-            account.id,
-            message.external_id,
-            sender.kind,
-            sender.value,
-            target,
-            orjson.dumps(item, default=str).decode(),
-            found,
-        )
+        row = orjson.dumps(item, default=str).decode()
+        return Prepared(account.id, message.external_id, sender.kind, sender.value, target, row, found)
 
 
-def _opened(
-    conversation_id: UUID,
-    account: ChannelAccount,
-    found: Classified,
-    queue_id: UUID,
-    message: InboundMessage,
-    received_at: datetime,
-) -> dict[str, Any]:
-    """The conversation as it is when its first message is stored; ingest.sql adds the contact."""
-    moment = shapes.moment(received_at)
+def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlation_id: str) -> dict[str, Any]:
+    """The message itself; `shown` is its public shape, to which ingest.sql adds place, author and time."""
+    sender, message_id = message.sender, new_id()
+    shown = shapes.message(
+        id=message_id,
+        conversation_id=None,
+        seq=None,
+        direction=Direction.INBOUND,
+        kind=MessageKind.MESSAGE,
+        author_type=AuthorType.CONTACT,
+        author_id=None,
+        author_name=None,
+        text=message.text,
+        subject=message.subject,
+        attachments=files,
+        status=None,
+        error=None,
+        client_message_id=message.client_message_id,
+        created_at=None,
+        sent_at=message.sent_at,
+    )
     return {
-        "id": conversation_id,
-        "channel_id": account.id,
+        "message_id": message_id,
+        "name": sender.name,
+        "email": sender.email,
+        "phone": sender.phone,
+        "language": sender.language,
+        "address": dict(sender.address),
+        "text": message.text,
+        "subject": message.subject,
+        "content": dict(message.content),
+        "automatic": message.automatic,
+        "attachments": files,
+        "thread_key": message.thread_key,
+        "client_message_id": message.client_message_id,
+        "external_ref": message.external_ref,
+        "correlation_id": correlation_id,
+        "sent_at": message.sent_at,
+        "shown": shown,
+    }
+
+
+def _opening(
+    account: ChannelAccount, message: InboundMessage, found: Classified, place: _Place, aims: _Aims
+) -> dict[str, Any]:
+    """What is made when this is somebody's first message: contact, conversation, its entry in a queue, its clocks."""
+    conversation_id = new_id()
+    opened = shapes.new_conversation(
+        id=conversation_id,
+        channel_id=account.id,
+        channel_type=account.type,
+        queue_id=place.queue_id,
+        category=found.category,
+        matter=found.matter,
+        severity=found.severity,
+        complaint_type=found.complaint_type,
+        priority=RANK[found.category],
+        subject=message.subject,
+        external_ref=message.external_ref,
+    )
+    return {
+        "identity_id": new_id(),
+        "contact_id": new_id(),
+        "conversation_id": conversation_id,
+        "classification_id": new_id(),
         "channel_type": account.type,
-        "contact_id": None,
-        "queue_id": queue_id,
-        "status": "open",
         "category": found.category,
         "matter": found.matter,
         "severity": found.severity,
         "complaint_type": found.complaint_type,
-        "priority": RANK[found.category],
-        "owner_id": None,
-        "assignee_id": None,
-        "subject": message.subject,
-        "external_ref": message.external_ref,
-        "cycle": 1,
-        "last_seq": 1,
-        "snoozed_until": None,
-        "resolved_at": None,
-        "closed_at": None,
-        "created_at": moment,
-        "updated_at": moment,
+        "rank": RANK[found.category],
+        "fired": found.fired,
+        "queue_id": place.queue_id,
+        "weight": place.weight,
+        "boost_s": place.boost_s,
+        "policy_id": aims.policy_id,
+        "clocks": [{"id": new_id(), **clock} for clock in aims.clocks],
+        "opened": opened,
     }

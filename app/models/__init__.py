@@ -7,7 +7,7 @@ from app.models.base import NAMING
 SQLModel.metadata.naming_convention = NAMING
 
 from app.models.contacts import Contact, ContactIdentity, Visitor  # noqa: E402  (the naming comes first)
-from app.models.conversations import Attachment, Conversation, Message  # noqa: E402
+from app.models.conversations import Attachment, Conversation, MediaFetch, Message  # noqa: E402
 from app.models.events import Event  # noqa: E402
 from app.models.feedback import ResolutionCycle, SurveyResponse  # noqa: E402
 from app.models.journal import InboundJournal  # noqa: E402
@@ -31,6 +31,6 @@ metadata = SQLModel.metadata
 __all__ = [
     "Agent", "AgentSession", "ApiToken", "Assignment", "Attachment", "CannedReply", "CategorySetting", "Channel",
     "Classification", "ClassificationRule", "Contact", "ContactIdentity", "Conversation", "DeliveryAttempt", "Event",
-    "IdempotencyKey", "InboundJournal", "Instance", "Message", "Offer", "Outbox", "Queue", "QueueEntry", "QueueMember",
+    "IdempotencyKey", "InboundJournal", "Instance", "MediaFetch", "Message", "Offer", "Outbox", "Queue", "QueueEntry", "QueueMember",
     "ResolutionCycle", "RoutingDecision", "SlaClock", "SlaPolicy", "SurveyResponse", "Visitor", "metadata",
 ]  # fmt: skip

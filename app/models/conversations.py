@@ -149,3 +149,19 @@ class Attachment(SQLModel, table=True):
     name: str = Word()
     message_id: UUID | None = Field(default=None, index=True, sa_column_args=[ForeignKey("message.id")])
     created_at: datetime = Now()
+
+
+class MediaFetch(SQLModel, table=True):
+    """A file of a message that is still at its provider; the row goes when the file is stored or given up."""
+
+    __tablename__ = "media_fetch"
+    __table_args__ = (Index("ix_media_fetch_due", "due_at", "attachment_id"),)
+    attachment_id: UUID = Field(primary_key=True)
+    message_id: UUID = Field(sa_column_args=[ForeignKey("message.id")])
+    conversation_id: UUID
+    channel_id: UUID
+    ref: dict[str, Any] = Json({})
+    attempts: int = 0
+    due_at: datetime = Now()
+    lease_until: datetime | None = Moment(default=None)
+    first_attempt_at: datetime | None = Moment(default=None)

@@ -637,6 +637,21 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_delivery_attempt_message_id"), "delivery_attempt", ["message_id"], unique=False)
     op.create_table(
+        "media_fetch",
+        sa.Column("attachment_id", sa.Uuid(), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=False),
+        sa.Column("conversation_id", sa.Uuid(), nullable=False),
+        sa.Column("channel_id", sa.Uuid(), nullable=False),
+        sa.Column("ref", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("first_attempt_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["message_id"], ["message.id"], name=op.f("fk_media_fetch_message_id")),
+        sa.PrimaryKeyConstraint("attachment_id", name=op.f("pk_media_fetch")),
+    )
+    op.create_index("ix_media_fetch_due", "media_fetch", ["due_at", "attachment_id"], unique=False)
+    op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("message_id", sa.Uuid(), nullable=False),
@@ -683,6 +698,8 @@ def downgrade() -> None:
     op.drop_index("ix_outbox_channel_due", table_name="outbox")
     op.drop_index("ix_outbox_conversation", table_name="outbox")
     op.drop_table("outbox")
+    op.drop_index("ix_media_fetch_due", table_name="media_fetch")
+    op.drop_table("media_fetch")
     op.drop_index(op.f("ix_delivery_attempt_message_id"), table_name="delivery_attempt")
     op.drop_table("delivery_attempt")
     op.drop_index(op.f("ix_attachment_sha256"), table_name="attachment")

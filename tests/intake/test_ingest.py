@@ -12,14 +12,26 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import clock
 from app.conversations import closing, pausing, queries
 from app.db import Database
 from app.errors import Unavailable
+from app.events import shapes
 from app.events.log import SYSTEM
 from app.intake.lane import STATEMENT, Entry, Lane, arguments
-from app.models import Channel, Classification, Conversation, Event, InboundJournal, Message, QueueEntry, SlaClock
+from app.models import (
+    Channel,
+    Classification,
+    Conversation,
+    Event,
+    InboundJournal,
+    Message,
+    QueueEntry,
+    ResolutionCycle,
+    SlaClock,
+)
 from app.routing import offers
 from app.settings import Settings
 from app.vault import Vault
@@ -35,6 +47,11 @@ async def conversation(database: Database) -> Conversation:
     [found] = await rows(database, Conversation)
     assert isinstance(found, Conversation)
     return found
+
+
+async def resolve(session: AsyncSession, held: Conversation) -> ResolutionCycle:
+    parts = {"problem": "p", "resolution": "r", "commitment": "c"}
+    return await closing.resolve(session, held, agent=None, **parts, link=lambda cycle: f"http://x/f/{cycle}")
 
 
 async def test_a_first_message_opens_everything_it_needs(database: Database, door: Door) -> None:
@@ -53,6 +70,14 @@ async def test_a_first_message_opens_everything_it_needs(database: Database, doo
     assert [event.type for event in await rows(database, Event)] == ["conversation.created", "message.created"]
     [journal] = await rows(database, InboundJournal)
     assert (journal.status, journal.body) == ("stored", b"raw")
+
+
+async def test_what_sockets_are_shown_is_what_the_tables_hold(database: Database, door: Door) -> None:
+    await door.come_in(message("k1"))
+    [created, told] = await rows(database, Event)
+    [stored] = await rows(database, Message)
+    assert created.payload == {"conversation": shapes.conversation(await conversation(database))}
+    assert told.payload == {"message": shapes.stored_message(stored)}
 
 
 async def test_twice_in_a_call_and_again_later_is_one_message(database: Database, door: Door) -> None:
@@ -77,15 +102,7 @@ async def test_a_resolved_conversation_is_reopened_by_the_next_message(database:
     await door.come_in(message("k1"))
     async with database.begin() as session:
         held = await queries.lock(session, (await conversation(database)).id)
-        await closing.resolve(
-            session,
-            held,
-            agent=None,
-            problem="p",
-            resolution="r",
-            commitment="c",
-            link=lambda cycle: f"http://x/f/{cycle}",
-        )
+        await resolve(session, held)
     await door.come_in(message("auto", text="I am out of office", automatic=True))
     assert (await conversation(database)).status == "resolved", "an auto-reply moves nothing"
     [stored] = await door.come_in(message("k2"))
@@ -102,15 +119,7 @@ async def test_what_nobody_had_waits_again_when_it_is_reopened(database: Databas
     async with database.begin() as session:
         held = await queries.lock(session, (await conversation(database)).id)
         await offers.rescind(session, held, reason="resolved")
-        await closing.resolve(
-            session,
-            held,
-            agent=None,
-            problem="p",
-            resolution="r",
-            commitment="c",
-            link=lambda cycle: f"http://x/f/{cycle}",
-        )
+        await resolve(session, held)
     async with database.begin() as session:
         assert (await session.exec(select(QueueEntry))).all() == []
     await door.come_in(message("k2"))
@@ -131,15 +140,7 @@ async def test_a_message_that_meets_a_resolve_halfway_reopens(database: Database
                 )
             ).first():
                 await asyncio.sleep(0.01)
-        await closing.resolve(
-            session,
-            held,
-            agent=None,
-            problem="p",
-            resolution="r",
-            commitment="c",
-            link=lambda cycle: f"http://x/f/{cycle}",
-        )
+        await resolve(session, held)
     [stored] = await arriving
     again = await conversation(database)
     assert (again.status, again.cycle, stored.seq, again.last_seq) == ("open", 2, 3, 3)
@@ -172,15 +173,7 @@ async def test_a_closed_conversation_is_followed_by_a_new_one(database: Database
     [first] = await door.come_in(message("k1"))
     async with database.begin() as session:
         held = await queries.lock(session, first.conversation_id)
-        cycle = await closing.resolve(
-            session,
-            held,
-            agent=None,
-            problem="p",
-            resolution="r",
-            commitment="c",
-            link=lambda cycle: f"http://x/f/{cycle}",
-        )
+        cycle = await resolve(session, held)
         await closing.confirm(session, held, cycle, via="test")
     [second] = await door.come_in(message("k2"))
     assert second.conversation_id != first.conversation_id

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from pydantic import Field
+
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.shared import Moment, Shape
 from app.events import shapes
@@ -78,13 +80,14 @@ class AuthorShape(Shape):
 
 
 class AttachmentRef(Shape):
-    """`url` is null for a file that only the provider has."""
+    """`url` is null for a file that only the provider has; `error` says why, once it is not fetched any more."""
 
     id: UUID
     name: str
     media_type: str
     size: int | None
     url: str | None
+    error: str | None = Field(default=None, exclude_if=lambda error: error is None)
 
 
 class MessageShape(Shape):

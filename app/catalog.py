@@ -91,14 +91,18 @@ class CatalogCache:
     async def channel(self, channel_id: UUID) -> ChannelAccount | None:
         """The channel, if it is active. One that is not in the catalog may have been made through another process a
         moment ago: only a load that began after the question says no."""
-        asked = time.monotonic()
         account = (await self.current()).channels.get(channel_id)
-        while account is None and self._loaded_at < asked:
+        return account or (await self.newest()).channels.get(channel_id)
+
+    async def newest(self) -> Catalog:
+        """A catalog whose loading began after this call; askers share it, and loads keep a little apart."""
+        asked = time.monotonic()
+        while self._loaded_at < asked:
             await asyncio.sleep(self._loaded_at + _MISS_GAP_S - time.monotonic())
             if self._loaded_at < asked:
                 self._stale.set()
-            account = (await self.current()).channels.get(channel_id)
-        return account
+            await self.current()
+        return await self.current()
 
     async def changed(self, session: AsyncSession) -> None:
         """Call in the transaction that changes the set-up."""

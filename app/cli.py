@@ -78,7 +78,7 @@ def doctor(data_dir: DataDir = None) -> None:
 
 def main() -> None:
     try:
-        cli()
+        cli(prog_name="roundtrip")
     except SettingsError as error:
         sys.exit(f"roundtrip: {error}")
     except Exception as error:

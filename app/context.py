@@ -44,8 +44,15 @@ class Context:
 
     def feedback_link(self, cycle_id: UUID) -> str:
         """The page behind a receipt."""
-        token = self.vault.sign("feedback", cycle_id, valid_s=self.settings.receipt_valid_days * 86_400)
-        return f"{self.settings.base_url}/f/{token}"
+        return self._link("f", "feedback", cycle_id)
+
+    def progress_link(self, conversation_id: UUID) -> str:
+        """The page where the customer sees how their matter stands."""
+        return self._link("c", "progress", conversation_id)
+
+    def _link(self, page: str, purpose: str, subject: UUID) -> str:
+        token = self.vault.sign(purpose, subject, valid_s=self.settings.receipt_valid_days * 86_400)
+        return f"{self.settings.base_url}/{page}/{token}"
 
 
 def context_of(connection: HTTPConnection) -> Context:

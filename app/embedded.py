@@ -62,10 +62,12 @@ def start(data_dir: Path) -> Embedded:
     Call from the main thread: the child is told to stop when the *thread* that made it ends.
     Raises EmbeddedError.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
     home = data_dir.resolve() / "postgres"
-    home.mkdir(mode=0o755, exist_ok=True)
-    guard = open(home / "owner.lock", "w")
+    try:
+        home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        guard = open(home / "owner.lock", "w")
+    except OSError as error:
+        raise EmbeddedError(f"cannot write {home}: {error.strerror}; choose another --data-dir") from None
     try:
         fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -173,7 +175,8 @@ def _require_reach(home: Path, run_as: dict[str, Any]) -> None:
     if probe.returncode:
         raise EmbeddedError(
             f"running as root, Postgres runs as an unprivileged user, who cannot enter {home}: "
-            "choose a --data-dir outside a private directory, run as an ordinary user, or set DATABASE_URL"
+            "choose a --data-dir outside a private directory (scripts/serve --data-dir /var/lib/roundtrip), "
+            "run as an ordinary user, or set DATABASE_URL"
         )
 
 

@@ -147,7 +147,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
 async def drain(context: Context) -> None:
     """Tell every socket to reconnect elsewhere, then close them; called when SIGTERM has come."""
     context.draining = True
-    peers = context.hub.peers
+    peers = list(context.hub.peers)
     context.hub.tell_everyone(frame(type="draining", reconnect_in_s=1))
     await asyncio.gather(*(peer.close(CLOSE_RESTART, "restarting") for peer in peers), return_exceptions=True)
 
@@ -164,6 +164,17 @@ async def _stop(context: Context, sender: Sender, fetcher: Fetcher) -> None:
 
 
 def _add_probes(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def here() -> dict[str, str]:
+        """Where to go from here."""
+        return {
+            "service": "roundtrip",
+            "version": __version__,
+            "console": "/console",
+            "api": "/docs",
+            "ready": "/readyz",
+        }
+
     @app.get("/healthz", tags=["operations"])
     async def healthz() -> dict[str, str]:
         """The process is alive."""

@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from app.channels.text import JSONDecodeError, loads
 from app.errors import BadFrame, Invalid, Problem
 from app.events.hub import Hub
 from app.events.stream import Position
@@ -34,7 +35,9 @@ def parse(adapter: TypeAdapter[Any], text: str) -> Any:
     """A typed frame. Raises BadFrame when it is none of the protocol's, Invalid naming the field when its type is known
     and a field is wrong."""
     try:
-        return adapter.validate_json(text)
+        return adapter.validate_python(loads(text))
+    except JSONDecodeError as error:
+        raise BadFrame(f"not JSON: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] in _NOT_OURS or len(first["loc"]) < 2:
@@ -74,8 +77,8 @@ async def receive_text(websocket: WebSocket) -> str:
 def command_id(text: str) -> str | int | None:
     """The id of a frame that may be anything, so that even a refusal can be matched."""
     try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        parsed = loads(text)
+    except JSONDecodeError:
         return None
     found = parsed.get("id") if isinstance(parsed, dict) else None
     return found if isinstance(found, str | int) else None
@@ -92,4 +95,6 @@ async def resume_from(hub: Hub, cursor: str | None, *, limit: int) -> tuple[Posi
         return here, "the cursor is not one of ours"
     if after < here and await hub.too_far_behind(after, limit=limit):
         return here, "too much was missed to replay it"
+    if after > here and await hub.beyond_the_end(after):
+        return here, "the cursor is beyond the end of the log"
     return after, None

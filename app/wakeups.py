@@ -39,6 +39,7 @@ class Wakeups:
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._connection: asyncpg.Connection | None = None
         self._lost = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, topic: str) -> asyncio.Event:
@@ -61,7 +62,8 @@ class Wakeups:
         if len(payload) > _EPHEMERAL_LIMIT or self._connection is None:
             return
         try:
-            await self._connection.execute("SELECT pg_notify($1, $2)", EPHEMERAL, payload)
+            async with self._one_at_a_time:
+                await self._connection.execute("SELECT pg_notify($1, $2)", EPHEMERAL, payload)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             _logger.warning("ephemeral fact not sent", error=str(error))
 

@@ -38,6 +38,21 @@ choice: the answer is `{"type":"ok","re":id,...}` after its commit, or `{"type":
 - The server pings every `heartbeat_s`; a client that does not answer is gone.
 """
 PAGES = """
+## Rules of thumb
+
+- **SLA policies.** `match` maps facts to lists of accepted words; all must hold, an empty one holds always. Facts: `channel_type`, `category`, `matter`,
+  `severity`, `tier`, `warranty` (`yes`, `no`), `queue` (its name). The lowest `position` wins; a limit that it leaves open (`null`) comes from the next
+  match. A PATCH makes a new version; conversations keep the one they have.
+- **Queues.** A conversation waits in its channel's queue if that takes its category, else in the oldest queue of the category, else in the channel's, else
+  in the default queue.
+- **Widget.** `allowed_origins` empty, or `*`, admits every site; a client without an `Origin` header is no browser and passes. An unknown or expired
+  `visitor_token` makes a new visitor: keep the one of the `welcome`. `identity` may be valid for 24 h at most. `attachments` are objects
+  `{name, media_type, data}` with base64; the desk's are ids of uploads. `feedback.submit` takes the fields of the page below.
+- **Files to customers** go out by email only so far; on the other channels such a reply becomes `failed` and says so.
+- **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
+- **Not there yet:** other channel types, outgoing webhook endpoints, calendars (every limit runs round the clock), `queue.counts`, merging an anonymous
+  visitor's conversation into the person they turn out to be.
+
 ## Webhooks in
 
 `POST /channels/{channel_id}/webhook` takes the provider's own format. 2xx: stored. 401: not genuine. 413: too large. 5xx: our fault, send it
@@ -55,6 +70,7 @@ array of items: `{"id", "conversation_ref"?, "from": {"id", "name"?, "email"?, "
 `GET /f/{token}` shows a feedback receipt (JSON with `Accept: application/json`); opening it changes nothing. `POST /f/{token}`, as a form or as JSON,
 answers it: `outcome` (`confirmed` or `rejected`), `csat` 1-5, `nps` 0-10, `content`, `efficiency`, `attitude` 1-5 each, `comment`, `anonymous`.
 `GET /c/{token}` shows where a matter stands. Forged links are 404, expired ones 410.
+Anonymous answers show no ratings to agents: the event `feedback.received` carries none then, reports count them all the same.
 `GET /console` is a small agents' console; `GET /widget/demo?channel_id=...` a page with the widget (`/static/widget.js`).
 
 ## Operations
@@ -117,7 +133,7 @@ def problems() -> list[str]:
         if kind.code not in seen:
             seen.add(kind.code)
             rows.append(f"| `{kind.code}` | {kind.status} | {first_line(kind)} |")
-    return rows
+    return [*rows, "| `method-not-allowed` | 405 | The path is there, this method is not. |"]
 
 
 def document(app: Any) -> str:

@@ -27,7 +27,7 @@ from app.channels.base import (
     Unparseable,
 )
 from app.channels.config import PartnerConfig
-from app.channels.text import clean, file_name, key, media_type, word
+from app.channels.text import JSONDecodeError, clean, file_name, key, loads, media_type, word
 
 _MESSAGE_TYPES = ("message", "message.created")
 _CATEGORIES = ("routine", "urgent", "complex")
@@ -52,8 +52,8 @@ class PartnerAdapter:
     def parse(self, config: PartnerConfig, call: Call) -> Parsed:
         """One item, an array of items, or `{type, timestamp, data}` around either."""
         try:
-            body = orjson.loads(call.body)
-        except orjson.JSONDecodeError as error:
+            body = loads(call.body)
+        except JSONDecodeError as error:
             raise Unparseable(f"not JSON: {error}") from None
         webhook_id = key(call.headers.get("webhook-id"))
         if isinstance(body, dict) and not _is_envelope(body):

@@ -23,6 +23,7 @@ from app.channels.base import (
     Unparseable,
 )
 from app.channels.config import TelegramConfig
+from app.channels.text import JSONDecodeError, loads
 
 MESSAGE_LIMIT = 4096
 _PATIENCE_S = 5.0
@@ -77,8 +78,8 @@ class TelegramAdapter:
 
     def parse(self, config: TelegramConfig, call: Call) -> Parsed:
         try:
-            return telegram_parse.parse_update(orjson.loads(call.body))
-        except orjson.JSONDecodeError as error:
+            return telegram_parse.parse_update(loads(call.body))
+        except JSONDecodeError as error:
             raise Unparseable(f"not JSON: {error}") from None
 
     async def send(self, config: TelegramConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:

@@ -1,12 +1,52 @@
 """One place where text from outside is made fit for storing: no NUL, no lone surrogates, no endless strings."""
 
 import hashlib
+import json
 from typing import Any
+
+import orjson
 
 TEXT_LIMIT = 100_000
 NAME_LIMIT = 200
 KEY_LIMIT = 400
 _DEPTH_LIMIT = 20
+
+
+JSONDecodeError = json.JSONDecodeError
+
+
+def loads(raw: bytes | str) -> Any:
+    """JSON as the world writes it: half a surrogate pair (a cut emoji) or NaN in one field must not cost the others.
+
+    Raises JSONDecodeError. Deeply nested garbage is a JSONDecodeError too.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "strict") if _is_utf8(raw) else ""
+        try:
+            return _whole(json.loads(text, parse_constant=lambda _: None))
+        except RecursionError:
+            raise JSONDecodeError("nested too deeply", text[:20], 0) from None
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _whole(value: Any) -> Any:
+    """The same with every string fit for storing."""
+    if isinstance(value, str):
+        return clean(value, len(value))
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(name, len(name)): _whole(item) for name, item in value.items()}
+    return value
 
 
 def clean(text: str, limit: int = TEXT_LIMIT) -> str:

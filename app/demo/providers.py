@@ -50,7 +50,7 @@ class HttpStandIn:
                     + answer
                 )
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()
 
     def _take(self, body: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,16 @@ def run(*, port: int | None, data_dir: Path | None, smtp_port: int | None, secon
     return stage.exit_code
 
 
+def _require_free(port: int) -> None:
+    """Somebody else's server must not become the stage."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise SystemExit(f"port {port} is in use; choose another with --port or --smtp-port") from None
+
+
 @dataclass
 class _Stage:
     home: Path
@@ -60,6 +71,9 @@ class _Stage:
 
     async def play(self, seconds: float | None) -> None:
         """Start, set up, run everybody, sum up."""
+        for port in filter(None, (self.port, self.smtp_port)):
+            _require_free(port)
+        self.transcript.plain("starting a server of its own, a few seconds ...")
         self._serve()
         async with httpx.AsyncClient(timeout=20) as client:
             await self._await_ready(client)
@@ -85,8 +99,10 @@ class _Stage:
             self.server.wait(20)
 
     def _serve(self) -> None:
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("ROUNDTRIP_")}
+        mine.pop("DATABASE_URL", None)  # the demo has a database of its own: nobody's real one is set up by it
         environment = {
-            **os.environ,
+            **mine,
             "ROUNDTRIP_ADMIN_TOKEN": self.admin,
             "ROUNDTRIP_DATA_DIR": str(self.home),
             "ROUNDTRIP_LOG_LEVEL": "warning",

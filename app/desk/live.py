@@ -42,12 +42,15 @@ async def desk_live(websocket: WebSocket) -> None:
     try:
         hello = await first_frame(websocket, peer, protocol.COMMANDS, protocol.Hello)
         if hello is not None:
+            context.hub.peers.add(peer)
             await _Session(context, websocket, peer).run(hello)
     except WebSocketDisconnect:
         pass
     except Unauthorized as problem:
         peer.send(refusal(None, problem))
         await peer.close(CLOSE_UNAUTHORIZED, problem.detail)
+    finally:
+        context.hub.peers.discard(peer)
 
 
 class _Session:

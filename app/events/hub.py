@@ -73,6 +73,7 @@ class Hub:
         self._by_agent: dict[UUID, set[DeskSubscriber]] = defaultdict(set)
         self._by_queue: dict[UUID, set[DeskSubscriber]] = defaultdict(set)
         self._by_contact: dict[UUID, set[WidgetSubscriber]] = defaultdict(set)
+        self.peers: set[Peer] = set()
 
     # who is there
 
@@ -117,11 +118,6 @@ class Hub:
     def agents_here(self) -> list[UUID]:
         return list(self._by_agent)
 
-    @property
-    def peers(self) -> list[Peer]:
-        widgets = (subscriber for group in self._by_contact.values() for subscriber in group)
-        return [subscriber.peer for subscriber in (*self._desks, *widgets)]
-
     # what they get
 
     def publish(self, event: StreamEvent) -> None:
@@ -162,6 +158,11 @@ class Hub:
                 return
         subscriber.release()
 
+    async def beyond_the_end(self, after: Position) -> bool:
+        """Whether no event can have had this place yet: it is from another database, or from before a restore."""
+        async with self._database.begin() as session:
+            return after > await tail.end(await driver(session))
+
     async def too_far_behind(self, after: Position, *, limit: int) -> bool:
         """Whether a replay from there would be longer than the window."""
         async with self._database.begin() as session:
@@ -188,7 +189,8 @@ class Hub:
 
 def _send_all(subscribers: Iterable[Subscriber], frame: Frame) -> None:
     for subscriber in subscribers:
-        subscriber.peer.send(frame)
+        if subscriber.held is None:  # before its welcome and replay a socket is told nothing else
+            subscriber.peer.send(frame)
 
 
 def _drop(index: dict[UUID, set[Any]], keys: Iterable[UUID], subscriber: Subscriber) -> None:

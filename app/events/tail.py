@@ -37,6 +37,12 @@ async def newest(connection: asyncpg.Connection) -> Position:
     return Position(row["pos"], row["id"]) if row else START
 
 
+async def end(connection: asyncpg.Connection) -> Position:
+    """The last position that is written, ready or not."""
+    row = await connection.fetchrow("SELECT pos, id FROM event ORDER BY pos DESC, id DESC LIMIT 1")
+    return Position(row["pos"], row["id"]) if row else START
+
+
 async def behind(connection: asyncpg.Connection, after: Position, *, limit: int) -> int:
     """How many events came after a position, counted up to `limit`."""
     count: int = await connection.fetchval(_BEHIND, after.pos, after.id, limit)

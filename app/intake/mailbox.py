@@ -44,6 +44,8 @@ class Knows(Protocol):
 
     async def current(self) -> Catalog: ...
 
+    async def newest(self) -> Catalog: ...
+
 
 class _Connection(SMTP):
     """One SMTP conversation, known to its mailbox so that it can be ended."""
@@ -121,11 +123,13 @@ class Mailbox:
         if len(envelope.rcpt_tos) >= _RECIPIENTS_LIMIT:
             return "452 4.5.3 too many recipients"
         try:
-            catalog = await self._catalog.current()
+            known = account_for(await self._catalog.current(), address) or account_for(
+                await self._catalog.newest(), address
+            )
         except Exception as error:
             _logger.error("catalog cannot be read", error=repr(error))
             return "451 4.3.0 not now, try again"
-        if account_for(catalog, address) is None:
+        if known is None:
             MAILS.labels("unknown address").inc()
             return "550 5.1.1 no such mailbox here"
         envelope.rcpt_tos.append(address)

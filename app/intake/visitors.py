@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from app.models import Contact, ContactIdentity, Conversation, Visitor
 from app.models.words import ConversationStatus
 
 VALID_DAYS = 180
+IDENTITY_MAX_S = 24 * 3600
 _CLAIMS = ("external_user_id", "user_id", "sub")
 
 
@@ -88,6 +90,8 @@ def read_identity(secret: Any, token: str) -> dict[str, Any]:
         )
     except jwt.PyJWTError as error:
         raise BadIdentity(f"the identity token is not valid: {error}") from None
+    if claims["exp"] - time.time() > IDENTITY_MAX_S + 60:
+        raise BadIdentity(f"the identity token may be valid for {IDENTITY_MAX_S // 3600} h at most (exp)")
     found = next((claims[name] for name in _CLAIMS if claims.get(name)), None)
     if found is None:
         raise BadIdentity("the identity token names nobody (sub)")

@@ -65,12 +65,15 @@ async def widget_live(websocket: WebSocket) -> None:
     try:
         hello = await first_frame(websocket, peer, protocol.COMMANDS, protocol.Hello)
         if hello is not None:
+            context.hub.peers.add(peer)
             await _Session(context, websocket, peer).run(hello)
     except WebSocketDisconnect:
         pass
     except (Unauthorized, Forbidden, NotFound) as problem:
         peer.send(refusal(None, problem))
         await peer.close(CLOSE_UNAUTHORIZED, problem.detail[:100])
+    finally:
+        context.hub.peers.discard(peer)
 
 
 def require_origin(account: ChannelAccount, origin: str | None, own: str) -> None:
@@ -159,7 +162,8 @@ class _Session:
                 .limit(HISTORY)
             )
             messages = [shapes.stored_message(row) for row in reversed(rows.all())]
-        return {**customer_conversation(shapes.conversation(conversation)), "messages": messages}
+        shown = customer_conversation(shapes.conversation(conversation))
+        return {**shown, "progress_url": self.context.progress_link(conversation.id), "messages": messages}
 
     async def _take_commands(self) -> None:
         bad_frames = 0

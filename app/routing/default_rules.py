@@ -106,6 +106,16 @@ _URGENT: Sequence[RuleData] = (
         "(?:没有|没)(?:热水|暖气|水用|电用)", "断水", "断电", "停电",
     ),
     _rule(
+        23, "urgent-trapped", "People are trapped", _DANGER,
+        r"\b(?:lift|elevator)s? (?:is |are |got )?stuck\b.{0,20}\b(?:inside|people|with)\b", r"\bstuck in (?:the |an? )?(?:lift|elevator)\b",
+        r"\b(?:people|child|children|someone) (?:is |are )?trapped\b", "困人", "被困(?:在|电梯)", "困在电梯",
+    ),
+    _rule(
+        24, "urgent-outage", "Everybody is affected", _BREAKDOWN,
+        r"\beverything is down\b", r"\b(?:complete|total|full) outage\b", r"\b(?:servers?|systems?|site|shop) (?:is |are )?(?:completely |all )?down\b",
+        r"\ball (?:our )?users (?:cannot|can't|are unable to)\b", "宕机", "全部瘫痪", "系统(?:崩溃|瘫痪)", "所有用户.{0,4}(?:无法|不能)",
+    ),
+    _rule(
         22, "urgent-fraud", "Money or an account in wrong hands", {"category": {"urgent": 5}, "severity": {"major": 3}, "matter": {"service_request": 3}},
         r"\b(?:un|not |never )authori[sz]ed (?:\w{1,15} )?(?:charge|payment|order|transaction|purchase|withdrawal)s?\b",
         r"\b(?:hacked|phishing|defrauded|identity theft)\b", r"\b(?:used|uses|using|stole|stolen)\b.{0,20}\bcard\b.{0,40}\bwithout\b",

@@ -1,24 +1,16 @@
--- Pending offers of conversations that the caller holds end without an assignment: capacity goes back and the entries
--- wait again where they were in the order.
+-- Pending offers of conversations whose rows, with those of their agents, the caller holds, end without an assignment:
+-- capacity goes back and the entries wait again where they were in the order.
 -- $1 conversations, $2 outcome, $3 reason, $4 only this agent's (null: anyone's), $5 only those past their time,
--- $6 whether the agent is left out of this round. A round in which everyone is left out starts again.
+-- $6 whether the agent is left out of this round. When nobody else is there to be asked, the round starts again.
 WITH ending AS (
     SELECT o.id, o.conversation_id, o.agent_id, o.weight
     FROM offer o
     WHERE o.conversation_id = ANY($1::uuid[]) AND o.status = 'pending'
       AND ($4::uuid IS NULL OR o.agent_id = $4) AND (NOT $5::bool OR o.expires_at <= now())
-    ORDER BY o.id
-    FOR UPDATE
-), agents AS (
-    SELECT a.id FROM agent a WHERE a.id IN (SELECT agent_id FROM ending) ORDER BY a.id FOR NO KEY UPDATE
 ), freed AS (
     UPDATE agent a
     SET load = greatest(a.load - t.weight, 0)
-    FROM (
-        SELECT e.agent_id, sum(e.weight)::int AS weight
-        FROM ending e JOIN agents ON agents.id = e.agent_id
-        GROUP BY e.agent_id
-    ) t
+    FROM (SELECT e.agent_id, sum(e.weight)::int AS weight FROM ending e GROUP BY e.agent_id) t
     WHERE a.id = t.agent_id
 ), ended AS (
     UPDATE offer o SET status = $2, reason = $3, decided_at = now() FROM ending e WHERE o.id = e.id
@@ -29,7 +21,9 @@ WITH ending AS (
             WHEN NOT $6::bool THEN q.excluded
             WHEN EXISTS (
                 SELECT 1 FROM agent a
-                WHERE a.active AND a.id <> e.agent_id AND a.id::text <> ALL(q.excluded)
+                WHERE a.active AND a.availability = 'online' AND a.id <> e.agent_id AND a.id::text <> ALL(q.excluded)
+                  AND EXISTS (SELECT 1 FROM agent_session s
+                              WHERE s.agent_id = a.id AND s.closed_at IS NULL AND s.lease_until > now())
                   AND a.id IS DISTINCT FROM c.assignee_id
                   AND ((q.escalated AND a.role IN ('supervisor', 'admin'))
                        OR ((NOT q.escalated OR c.assignee_id IS NULL)

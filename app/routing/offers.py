@@ -56,7 +56,18 @@ _LEAVE = text("DELETE FROM queue_entry WHERE conversation_id = :id")
 _UNTARGET = text(
     "UPDATE queue_entry SET target_agent_id = NULL, excluded = ARRAY[CAST(:agent AS text)] WHERE conversation_id = :id"
 )
-_HOLD_AGENTS = text("SELECT id FROM agent WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
+# Agents' rows are locked in a statement of their own, in the order of their ids. Locking and updating them in one
+# statement deadlocks: where somebody changed the row meanwhile, the update starts from the version of its snapshot
+# again, and waits there for another who, with that version in hand, waits for our lock on the newer one.
+_HOLD_AGENTS = "SELECT id FROM agent WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+_HOLD_OFFERED = """
+    SELECT a.id FROM agent a
+    WHERE a.id IN (
+        SELECT unnest(ARRAY[o.agent_id, CASE WHEN $2 THEN c.assignee_id END])
+        FROM offer o JOIN conversation c ON c.id = o.conversation_id
+        WHERE o.conversation_id = ANY($1::uuid[]) AND o.status = 'pending' AND ($3::uuid IS NULL OR o.agent_id = $3))
+    ORDER BY a.id FOR NO KEY UPDATE
+"""
 _WHY_LATE = {
     OfferStatus.ACCEPTED: "the offer has been accepted already",
     OfferStatus.REJECTED: "the offer was declined",
@@ -93,12 +104,13 @@ def timeout_s(queue: Queue | None, channel_type: str, settings: Settings) -> flo
 async def make(session: AsyncSession, proposals: Sequence[Proposal]) -> list[Offer]:
     """Carry out what is still possible: agents' room and the entries may have changed since the choice.
 
-    Three statements for any number of proposals. The caller holds the conversations.
+    Four statements for any number of proposals. The caller holds the conversations.
     """
     if not proposals:
         return []
     await session.flush()
     connection = await driver(session)
+    await connection.fetch(_HOLD_AGENTS, [proposal.decision.agent_id for proposal in proposals])
     rows = await connection.fetch(
         _MAKE,
         [new_id() for _ in proposals],
@@ -237,17 +249,7 @@ async def rescind(session: AsyncSession, conversation: Conversation, *, reason: 
 
 async def withdraw(session: AsyncSession, conversation: Conversation, *, reason: str) -> None:
     """Withdraw the pending offer, if there is one; the entry, if there is one, waits again."""
-    found = await session.exec(
-        select(Offer.agent_id).where(
-            col(Offer.conversation_id) == conversation.id, col(Offer.status) == OfferStatus.PENDING
-        )
-    )
-    offered_to = found.first()
-    if offered_to is None:
-        return
-    if conversation.assignee_id is not None:
-        await session.execute(_HOLD_AGENTS, {"ids": [offered_to, conversation.assignee_id]})
-    await end(session, [conversation], OfferStatus.RESCINDED, reason=reason)
+    await end(session, [conversation], OfferStatus.RESCINDED, reason=reason, with_assignee=True)
 
 
 async def end(
@@ -259,16 +261,20 @@ async def end(
     agent_id: UUID | None = None,
     only_due: bool = False,
     leave_out: bool = False,
+    with_assignee: bool = False,
     actor: Actor = SYSTEM,
 ) -> int:
     """End the pending offers of these conversations (only those to `agent_id`, only those past their time).
 
     The caller holds the conversations. Capacity goes back, entries wait again where they were in the order; with
-    `leave_out` the agent is passed over until the round is through. Returns how many ended.
+    `leave_out` the agent is passed over until the round is through. `with_assignee` takes the lock of the assignee too,
+    for a caller who gives back their capacity next. Returns how many ended.
     """
     await session.flush()
-    connection = await driver(session)
     held = {conversation.id: conversation for conversation in conversations}
+    connection = await driver(session)
+    if not await connection.fetch(_HOLD_OFFERED, list(held), with_assignee, agent_id):
+        return 0
     rows = await connection.fetch(_END, list(held), outcome.value, reason, agent_id, only_due, leave_out)
     if not rows:
         return 0

@@ -8,11 +8,10 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.wakeups import wake
-
 # One that an agent works on stays theirs until a supervisor accepts; it waits with the age of its clock. An offer that
-# is out is left to be answered. A transfer that has not been offered yet gives way.
+# is out to an agent ends now, by the loop that ends offers; a transfer gives way; who declined before is asked again.
 _ESCALATE = text("""
+    WITH raised AS (
     INSERT INTO queue_entry AS q (conversation_id, queue_id, state, weight, skills, escalated, excluded, enqueued_at, order_at)
     SELECT c.id, coalesce(c.queue_id, (SELECT d.id FROM queue d WHERE d.is_default)), 'waiting', coalesce(s.weight, 1), '{}',
            true, '{}', age.since, age.since - make_interval(secs => coalesce(s.boost_s, 0))
@@ -23,15 +22,21 @@ _ESCALATE = text("""
       AND NOT EXISTS (SELECT 1 FROM agent a WHERE a.id = c.assignee_id AND a.role IN ('supervisor', 'admin'))
     ORDER BY c.id
     ON CONFLICT (conversation_id) DO UPDATE
-    SET escalated = true, target_agent_id = CASE WHEN q.state = 'offered' THEN q.target_agent_id END
+    SET escalated = true, target_agent_id = NULL, excluded = '{}'
     WHERE NOT q.escalated
     RETURNING q.conversation_id
+    ), ended AS (
+        UPDATE offer o SET expires_at = now()
+        FROM raised r, agent a
+        WHERE o.conversation_id = r.conversation_id AND o.status = 'pending' AND a.id = o.agent_id AND a.role = 'agent'
+        RETURNING o.id
+    )
+    SELECT r.conversation_id, pg_notify('roundtrip', 'dispatch'), (SELECT count(pg_notify('roundtrip', 'offers')) FROM ended)
+    FROM raised r
 """)
 
 
 async def escalate(session: AsyncSession, conversation_ids: Collection[UUID]) -> list[UUID]:
     """Those of the conversations, held by the caller, that are urgent and not done; the dispatcher does the rest."""
     escalated = (await session.execute(_ESCALATE, {"ids": sorted(conversation_ids)})).scalars().all()
-    if escalated:
-        await wake(session, "dispatch")
     return list(escalated)

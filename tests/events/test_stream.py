@@ -99,4 +99,3 @@ def test_the_hub_finds_exactly_those_who_may_see(
     for subscriber in subscribers:
         hub.leave_desk(subscriber)
     assert hub.agents_here == []
-    assert hub.peers == []

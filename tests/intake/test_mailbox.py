@@ -39,6 +39,9 @@ class Set:
         }
         self.broken = False
 
+    async def newest(self) -> Catalog:
+        return await self.current()
+
     async def current(self) -> Catalog:
         if self.broken:
             raise ConnectionError("the database is away")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from functools import partial
 from typing import Any
 
 import httpx
@@ -154,13 +155,68 @@ async def test_a_cursor_brings_exactly_what_was_missed(team: Team) -> None:
         ] == "afterwards"
 
 
-@pytest.mark.parametrize("cursor", ["", "garbage", "f" * 29])
+@pytest.mark.parametrize("cursor", ["", "garbage", "f" * 29, "f" * 28, "9" * 28])
 async def test_a_cursor_that_is_not_ours_asks_for_a_fresh_start(team: Team, cursor: str) -> None:
     desk = Desk(team.server.socket_base, team.agent["token"], cursor=cursor)
     await desk.connect()
     assert "cursor" in (await desk.expect("resync_required"))["reason"]
     assert (await desk.expect("welcome"))["agent"]["id"] == team.agent["id"]
     await desk.close()
+
+
+async def test_a_missed_offer_comes_back_when_nobody_else_is_there(server: Server) -> None:
+    """Another member of the queue who is not online is nobody to wait for."""
+    queue_id = await queue_with(server, offer_timeout_s=1)
+    shop = await Shop.open(server, queue_id)
+    await server.make_agent("Elsewhere", queue_ids=[queue_id])
+    agent = await server.make_agent("Alone", queue_ids=[queue_id])
+    async with Desk(server.socket_base, agent["token"]) as desk:
+        await desk.online()
+        await shop.write("Hello?")
+        first = await desk.expect("offer.created")
+        await desk.expect("offer.expired")
+        again = await desk.expect("offer.created", within=10)
+        assert again["conversation_id"] == first["conversation_id"]
+
+
+async def test_an_urgent_breach_reaches_a_supervisor_even_while_an_agent_is_asked(server: Server) -> None:
+    queue_id = await queue_with(server, offer_timeout_s=300)
+    name = (await server.api("GET", f"/queues/{queue_id}"))["name"]
+    policy = {
+        "code": f"p-{secrets.token_hex(3)}",
+        "name": "Two seconds",
+        "position": 1,
+        "match": {"queue": [name]},
+        "first_response_s": 2,
+    }
+    await server.api("POST", "/sla-policies", policy)
+    shop = await Shop.open(server, queue_id)
+    silent = await server.make_agent("Silent", queue_ids=[queue_id])
+    boss = await server.make_agent("Boss", role="supervisor", queue_ids=[])
+    async with Desk(server.socket_base, silent["token"]) as desk, Desk(server.socket_base, boss["token"]) as office:
+        await desk.online()
+        await shop.write("URGENT: gas leak in the kitchen, it smells everywhere!")
+        offer = await desk.expect("offer.created")
+        await office.online()
+        breach = await office.expect("sla.breached", lambda frame: frame["conversation_id"] == offer["conversation_id"])
+        assert breach["clock"]["metric"] == "first_response"
+        raised = await office.expect("offer.created")
+        assert raised["conversation_id"] == offer["conversation_id"]
+        assert raised["escalated"]
+        await desk.expect("offer.expired")
+
+
+async def test_many_coming_online_at_once_are_all_told_to_the_supervisor(server: Server) -> None:
+    queue_id = await queue_with(server)
+    boss = await server.make_agent("Boss", role="supervisor", queue_ids=[queue_id])
+    people = [await server.make_agent(f"Many {number}", queue_ids=[queue_id]) for number in range(10)]
+    async with Desk(server.socket_base, boss["token"]) as office:
+        desks = await asyncio.gather(*(Desk(server.socket_base, agent["token"]).open() for agent in people))
+        assert all(desk.frames[0]["type"] == "welcome" for desk in desks), "nothing is told before the welcome"
+        await asyncio.gather(*(desk.online() for desk in desks))
+        for agent in people:
+            await office.expect("presence.updated", partial(_online, agent["id"]))
+        await asyncio.gather(*(desk.close() for desk in desks))
 
 
 async def test_one_agent_sees_nothing_of_another_queue(team: Team) -> None:
@@ -193,6 +249,10 @@ async def test_a_client_that_does_not_read_is_closed_and_slows_nobody(team: Team
         slow.transport.resume_reading()
         await asyncio.wait_for(_until_closed(slow), 30)
         assert slow.close_code == 4008
+
+
+def _online(agent_id: str, frame: dict[str, Any]) -> bool:
+    return bool(frame["agent"]["id"] == agent_id and frame["agent"]["availability"] == "online")
 
 
 async def _until_closed(socket: Any) -> None:

@@ -86,10 +86,18 @@ async def test_what_cannot_be_read_is_kept_and_can_be_replayed(
         body = b'[{"id":"a1","from":{"id":"c-1"},"text":"a good one"},{"text":"a bad one"}]'
         answer = await client.post(channel["webhook_url"], content=body, headers=partner.headers("batch", body))
         assert answer.status_code == 200
+        cut = (
+            b'[{"id":"b1","from":{"id":"c-1"},"text":"neighbour"},{"id":"b2","from":{"id":"c-1"},"text":"cut \\ud83d"}]'
+        )
+        assert (
+            await client.post(channel["webhook_url"], content=cut, headers=partner.headers("cut", cut))
+        ).status_code == 200
         garbage = b"\xff\xfenot json"
         answer = await client.post(channel["webhook_url"], content=garbage, headers=partner.headers("bad", garbage))
         assert answer.status_code == 200
     await team.desk.expect("message.created", lambda frame: frame["message"]["text"] == "a good one")
+    await team.desk.expect("message.created", lambda frame: frame["message"]["text"] == "neighbour")
+    await team.desk.expect("message.created", lambda frame: frame["message"]["text"].startswith("cut "))
     failed = (await team.server.api("GET", f"/inbound-journal?status=failed&channel_id={channel['id']}"))["items"]
     assert len(failed) == 2
     await team.server.api("POST", f"/inbound-journal/{failed[0]['id']}/replay")

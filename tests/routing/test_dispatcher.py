@@ -179,5 +179,5 @@ async def test_questions_to_the_database(world: World) -> None:
         await dispatcher.step()
     assert len(await world.offers()) == 201
     assert (len(idle), len(nothing_waits)) == (1, 1)
-    assert len(one) == 7
-    assert len(batch) == 8, "one more: a look for a next page"
+    assert len(one) == 8
+    assert len(batch) == 9, "one more: a look for a next page"

@@ -131,9 +131,21 @@ async def test_when_all_have_declined_the_round_begins_again(world: World) -> No
     assert (await world.entry(conversation)).excluded == []  # type: ignore[union-attr]
 
 
-async def test_who_has_declined_is_asked_again_after_a_while(world: World) -> None:
+async def test_when_nobody_else_is_there_the_round_begins_again(world: World) -> None:
     queue = await world.queue()
     await world.agent(queue, present=False)
+    await world.agent(queue, availability=Availability.BUSY)
+    agent = await world.agent(queue)
+    conversation = await world.waits(queue)
+    await world.dispatch()
+    await world.reject(await world.offered(conversation))
+    await world.dispatch()
+    assert [offer.agent_id for offer in await world.offers(conversation)] == [agent.id, agent.id]
+
+
+async def test_who_has_declined_is_asked_again_when_the_others_have_no_time(world: World) -> None:
+    queue = await world.queue()
+    await world.agent(queue, capacity=0)
     await world.agent(queue)
     conversation = await world.waits(queue)
     await world.dispatch()

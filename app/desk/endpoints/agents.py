@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.desk.auth import Admin, Supervisor
+from app.desk.auth import Admin, CurrentPrincipal
 from app.desk.endpoints.leaving import hand_back
 from app.desk.endpoints.shared import (
     Body,
@@ -173,7 +173,7 @@ async def create_agent(
 @router.get("/agents")
 async def list_agents(
     session: SessionDep,
-    _: Supervisor,
+    _: CurrentPrincipal,
     paging: PagingDep,
     role: Role | None = None,
     queue_id: UUID | None = None,
@@ -192,7 +192,7 @@ async def list_agents(
 
 
 @router.get("/agents/{agent_id}")
-async def get_agent(agent_id: UUID, response: Response, session: SessionDep, _: Supervisor) -> AgentShape:
+async def get_agent(agent_id: UUID, response: Response, session: SessionDep, _: CurrentPrincipal) -> AgentShape:
     row = await one(session, Agent, agent_id, _WHAT)
     tag(response, row)
     return await _shape(session, row)

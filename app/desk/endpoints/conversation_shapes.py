@@ -71,6 +71,7 @@ class ConversationDetail(ConversationShape):
     contact: ContactShape
     sla: list[dict[str, Any]]
     offer: PendingOffer | None
+    progress_url: str = Field(description="the customer's page about this matter, without an account")
 
 
 class AuthorShape(Shape):

@@ -22,7 +22,7 @@ from app.desk.endpoints.conversation_shapes import (
     MessageShape,
     PendingOffer,
 )
-from app.desk.endpoints.shared import Page, PagingDep, api_router, cursor_of, page_of
+from app.desk.endpoints.shared import ContextDep, Page, PagingDep, api_router, cursor_of, page_of
 from app.edge import SessionDep
 from app.models import Agent, Conversation, Event, Message, Offer
 from app.models.words import Category, ConversationStatus, OfferStatus
@@ -66,7 +66,7 @@ async def list_conversations(
 
 @router.get("/conversations/{conversation_id}")
 async def get_conversation(
-    conversation_id: UUID, session: SessionDep, principal: CurrentPrincipal
+    conversation_id: UUID, session: SessionDep, context: ContextDep, principal: CurrentPrincipal
 ) -> ConversationDetail:
     """With its contact, its SLA clocks and the offer that is open."""
     row = await visible(session, principal, conversation_id)
@@ -80,6 +80,7 @@ async def get_conversation(
         contact=ContactShape.model_validate(contact),
         sla=await clocks.explain(session, row),
         offer=PendingOffer.model_validate(offer) if offer else None,
+        progress_url=context.progress_link(row.id),
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.desk.auth import Admin, Supervisor
+from app.desk.auth import Admin, CurrentPrincipal
 from app.desk.endpoints.shared import (
     Body,
     ContextDep,
@@ -117,7 +117,11 @@ async def create_queue(
 
 @router.get("/queues")
 async def list_queues(
-    session: SessionDep, _: Supervisor, paging: PagingDep, active: bool | None = None, category: Category | None = None
+    session: SessionDep,
+    _: CurrentPrincipal,
+    paging: PagingDep,
+    active: bool | None = None,
+    category: Category | None = None,
 ) -> Page[QueueShape]:
     statement = select(Queue)
     if active is not None:
@@ -129,7 +133,7 @@ async def list_queues(
 
 
 @router.get("/queues/{queue_id}")
-async def get_queue(queue_id: UUID, response: Response, session: SessionDep, _: Supervisor) -> QueueShape:
+async def get_queue(queue_id: UUID, response: Response, session: SessionDep, _: CurrentPrincipal) -> QueueShape:
     row = await one(session, Queue, queue_id, _WHAT)
     tag(response, row)
     return QueueShape.model_validate(row)
@@ -178,7 +182,7 @@ async def deactivate_queue(queue_id: UUID, session: SessionDep, context: Context
 
 
 @router.get("/queues/{queue_id}/members")
-async def list_members(queue_id: UUID, session: SessionDep, _: Supervisor, paging: PagingDep) -> Page[Member]:
+async def list_members(queue_id: UUID, session: SessionDep, _: CurrentPrincipal, paging: PagingDep) -> Page[Member]:
     await one(session, Queue, queue_id, _WHAT)
     statement = (
         select(Agent)

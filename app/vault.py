@@ -14,6 +14,7 @@ from uuid import UUID
 from cryptography.fernet import Fernet, InvalidToken
 
 _MAC_BYTES = 12
+_DAY_S = 86_400
 
 
 class BadToken(Exception):
@@ -50,8 +51,14 @@ class Vault:
             raise BadToken("this was sealed with another ROUNDTRIP_SECRET_KEY") from error
 
     def sign(self, purpose: str, subject: UUID, *, valid_s: int) -> str:
-        """A link token: subject, expiry and a 96-bit MAC; 43 URL-safe characters. Useless for another purpose."""
-        body = subject.bytes + struct.pack(">I", int(time.time()) + valid_s)
+        """A link token: subject, expiry and a 96-bit MAC; 43 URL-safe characters. Useless for another purpose.
+
+        One that is valid for days ends at midnight (UTC), so that the same link comes out all day.
+        """
+        ends = int(time.time()) + valid_s
+        if valid_s >= _DAY_S:
+            ends = (ends // _DAY_S + 1) * _DAY_S
+        body = subject.bytes + struct.pack(">I", ends)
         return base64.urlsafe_b64encode(body + self._mac(purpose, body)).decode().rstrip("=")
 
     def verify(self, purpose: str, token: str) -> UUID:

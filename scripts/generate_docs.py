@@ -48,7 +48,8 @@ PAGES = """
 - **Widget.** `allowed_origins` empty, or `*`, admits every site; a client without an `Origin` header is no browser and passes. An unknown or expired
   `visitor_token` makes a new visitor: keep the one of the `welcome`. `identity` may be valid for 24 h at most. `attachments` are objects
   `{name, media_type, data}` with base64; the desk's are ids of uploads. `feedback.submit` takes the fields of the page below.
-- **Files to customers** go out by email only so far; on the other channels such a reply becomes `failed` and says so.
+- **Files to customers** go out by email only so far. On partner and Telegram channels such a reply becomes `failed` and says so; in web chat it
+  arrives, but the visitor cannot open the file, whose address needs an agent's token.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
 - **Not there yet:** other channel types, outgoing webhook endpoints, calendars (every limit runs round the clock), `queue.counts`, merging an anonymous
   visitor's conversation into the person they turn out to be.

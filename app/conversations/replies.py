@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -120,13 +119,3 @@ async def _store(
         to_customer=not note,
     )
     return message
-
-
-async def last_inbound(session: AsyncSession, conversation_id: UUID) -> Message | None:
-    found = await session.exec(
-        select(Message)
-        .where(col(Message.conversation_id) == conversation_id, col(Message.direction) == Direction.INBOUND)
-        .order_by(col(Message.seq).desc())
-        .limit(1)
-    )
-    return found.one_or_none()

@@ -1,6 +1,5 @@
 """How columns are declared: ids, aware times, JSON, and words that the database checks."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -62,6 +61,3 @@ def one_of(column: str, words: type[StrEnum], *, nullable: bool = False) -> Chec
     listed = ", ".join(f"'{word.value}'" for word in words)
     test = f"{column} IN ({listed})" + (f" OR {column} IS NULL" if nullable else "")
     return CheckConstraint(test, name=column)
-
-
-Timestamp = datetime

@@ -227,9 +227,9 @@ async def test_row_in_use_is_a_conflict(database: Database) -> None:
                 "('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000002', "
                 "'00000000-0000-0000-0000-000000000001', 'x', 'x', '{}')",
                 "INSERT INTO conversation(id, channel_id, channel_type, contact_id, identity_id, status, category, matter, "
-                "corrected, priority, last_seq, stream_pos, cycle, contact_read_seq) VALUES (gen_random_uuid(), "
+                "corrected, priority, last_seq, stream_pos, cycle, contact_read_seq, participant_ids) VALUES (gen_random_uuid(), "
                 "'00000000-0000-0000-0000-000000000001', 'x', '00000000-0000-0000-0000-000000000002', "
-                "'00000000-0000-0000-0000-000000000003', 'open', 'routine', 'enquiry', false, 0, 0, 0, 1, 0)",
+                "'00000000-0000-0000-0000-000000000003', 'open', 'routine', 'enquiry', false, 0, 0, 0, 1, 0, '{}')",
                 "DELETE FROM contact",
             ):
                 await connection.execute(text(statement))

@@ -17,8 +17,9 @@ _HOLD = text(
     "UPDATE agent SET load = load + :weight WHERE id = :agent AND (:force OR load + :weight <= capacity) RETURNING id"
 )
 _WAIT = text(
-    "INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, excluded, enqueued_at, order_at) "
-    "SELECT :conversation, coalesce(:queue, (SELECT id FROM queue WHERE is_default)), 'waiting', :weight, '{}', false, '{}', "
+    "INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, boosts, excluded, "
+    "enqueued_at, order_at) "
+    "SELECT :conversation, coalesce(:queue, (SELECT id FROM queue WHERE is_default)), 'waiting', :weight, '{}', false, '{}', 0, '{}', '{}', "
     "now(), now() - make_interval(secs => :boost) ON CONFLICT (conversation_id) DO NOTHING"
 )
 _FREE = text("UPDATE agent SET load = greatest(load - :weight, 0) WHERE id = :agent")

@@ -83,19 +83,20 @@ BEGIN
             INSERT INTO conversation(
                 id, channel_id, channel_type, contact_id, identity_id, queue_id, status, category, matter, severity,
                 complaint_type, corrected, priority, subject, external_ref, sla_policy_id, last_seq, stream_pos, cycle,
-                contact_read_seq, correlation_id)
+                contact_read_seq, participant_ids, correlation_id)
             SELECT (item->>'conversation_id')::uuid, ch, item->>'channel_type', contact, identity,
                    (item->>'queue_id')::uuid, 'open', item->>'category', item->>'matter', item->>'severity',
                    item->>'complaint_type', false, (item->>'rank')::int, item->>'subject', item->>'external_ref',
-                   (item->>'policy_id')::uuid, 0, 0, 1, 0, item->>'correlation_id'
+                   (item->>'policy_id')::uuid, 0, 0, 1, 0, '{}', item->>'correlation_id'
             FROM fresh ORDER BY identity, ch
             ON CONFLICT (identity_id, channel_id) WHERE status <> 'closed' DO NOTHING
             RETURNING id
         ), won AS (
             SELECT f.item, made.id FROM fresh f JOIN made ON made.id = (f.item->>'conversation_id')::uuid
         ), queued AS (
-            INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, excluded, enqueued_at, order_at)
-            SELECT id, (item->>'queue_id')::uuid, 'waiting', (item->>'weight')::int, '{}', false, '{}', now(),
+            INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, excluded, boosts,
+                                    enqueued_at, order_at)
+            SELECT id, (item->>'queue_id')::uuid, 'waiting', (item->>'weight')::int, '{}', false, '{}', 0, '{}', '{}', now(),
                    now() - make_interval(secs => (item->>'boost_s')::float8)
             FROM won
         ), classified AS (
@@ -151,7 +152,7 @@ BEGIN
             updated_at = now(), correlation_id = counted.correlation, external_ref = coalesce(counted.ref, c.external_ref)
         FROM counted WHERE c.id = counted.conv
         RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.queue_id,
-                  array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) AS agents
+                  array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) || c.participant_ids AS agents
     ), numbered AS (
         SELECT todo.*, a.stream_pos, a.contact_id, a.agents, array_remove(ARRAY[a.queue_id], NULL) AS queues,
                (a.base + row_number() OVER (PARTITION BY todo.conv ORDER BY todo.n))::int AS seq,

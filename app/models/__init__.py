@@ -7,21 +7,35 @@ from app.models.base import NAMING
 SQLModel.metadata.naming_convention = NAMING
 
 from app.models.contacts import Contact, ContactIdentity, Visitor  # noqa: E402  (the naming comes first)
-from app.models.conversations import Attachment, Conversation, MediaFetch, Message  # noqa: E402
+from app.models.conversations import AgentRead, Attachment, Conversation, MediaFetch, Message, Participant  # noqa: E402
 from app.models.events import Event  # noqa: E402
 from app.models.feedback import ResolutionCycle, SurveyResponse  # noqa: E402
 from app.models.journal import InboundJournal  # noqa: E402
 from app.models.outbound import DeliveryAttempt, Outbox  # noqa: E402
 from app.models.people import Agent, AgentSession, ApiToken  # noqa: E402
-from app.models.routing import Assignment, Classification, Offer, QueueEntry, RoutingDecision  # noqa: E402
+from app.models.routing import (  # noqa: E402
+    Assignment,
+    Classification,
+    Offer,
+    QueueCount,
+    QueueDelta,
+    QueueEntry,
+    RoutingDecision,
+)
 from app.models.setup import (  # noqa: E402
+    Boost,
+    Calendar,
     CannedReply,
     CategorySetting,
     Channel,
     ClassificationRule,
+    GradedResponse,
     Queue,
     QueueMember,
+    QueueTeam,
     SlaPolicy,
+    Team,
+    TeamMember,
 )
 from app.models.sla import SlaClock  # noqa: E402
 from app.models.system import IdempotencyKey, Instance  # noqa: E402
@@ -29,8 +43,10 @@ from app.models.system import IdempotencyKey, Instance  # noqa: E402
 metadata = SQLModel.metadata
 
 __all__ = [
-    "Agent", "AgentSession", "ApiToken", "Assignment", "Attachment", "CannedReply", "CategorySetting", "Channel",
-    "Classification", "ClassificationRule", "Contact", "ContactIdentity", "Conversation", "DeliveryAttempt", "Event",
-    "IdempotencyKey", "InboundJournal", "Instance", "MediaFetch", "Message", "Offer", "Outbox", "Queue", "QueueEntry", "QueueMember",
-    "ResolutionCycle", "RoutingDecision", "SlaClock", "SlaPolicy", "SurveyResponse", "Visitor", "metadata",
+    "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "CannedReply",
+    "CategorySetting", "Channel", "Classification", "ClassificationRule", "Contact", "ContactIdentity", "Conversation",
+    "DeliveryAttempt", "Event", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "MediaFetch",
+    "Message", "Offer", "Outbox", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
+    "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaClock", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
+    "Visitor", "metadata",
 ]  # fmt: skip

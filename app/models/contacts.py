@@ -11,6 +11,8 @@ from app.models.base import Id, Json, Moment, Now, Word
 
 
 class Contact(SQLModel, table=True):
+    """`merged_into` is set on one that turned out to be another: everything it had is there."""
+
     id: UUID = Id()
     name: str | None = Word(default=None)
     email: str | None = Word(default=None)
@@ -18,6 +20,7 @@ class Contact(SQLModel, table=True):
     language: str | None = Word(default=None)
     tier: str = Word(default="standard")
     attributes: dict[str, Any] = Json({})
+    merged_into: UUID | None = Field(default=None, sa_column_args=[ForeignKey("contact.id", ondelete="SET NULL")])
     version: int = 1
     created_at: datetime = Now()
     updated_at: datetime = Now()

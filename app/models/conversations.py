@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlmodel import Field, SQLModel
 
-from app.models.base import Id, Json, Moment, Now, Word, one_of
+from app.models.base import Id, Json, Moment, Now, Uuids, Word, one_of
 from app.models.words import (
     AuthorType,
     Category,
@@ -17,6 +17,7 @@ from app.models.words import (
     Direction,
     Matter,
     MessageKind,
+    ParticipantRole,
     Severity,
 )
 
@@ -25,7 +26,7 @@ class Conversation(SQLModel, table=True):
     """The unit of consistency: its row lock gives one order to everything that happens in it.
 
     `last_seq` counts messages without a gap. `stream_pos` is the newest position of its events in the log
-    (events/log.py). Only `conversations/*` and `intake/ingest` write these rows. No index holds a column that every
+    (events/log.py). `participant_ids` are the agents of its participants, who see what happens in it. Only `conversations/*` and `intake/ingest` write these rows. No index holds a column that every
     message changes: such updates stay on their page and touch no index.
     """
 
@@ -62,6 +63,7 @@ class Conversation(SQLModel, table=True):
     priority: int = 0
     owner_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("agent.id")])
     assignee_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("agent.id")])
+    participant_ids: list[UUID] = Uuids()
     subject: str | None = Word(default=None)
     external_ref: str | None = Word(default=None)
     sla_policy_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("sla_policy.id")])
@@ -77,6 +79,27 @@ class Conversation(SQLModel, table=True):
     correlation_id: str | None = Word(default=None)
     created_at: datetime = Now()
     updated_at: datetime = Now()
+
+
+class Participant(SQLModel, table=True):
+    """An agent who takes part besides the assignee: from another team, or a supervisor who listens or has joined."""
+
+    __tablename__ = "conversation_participant"
+    __table_args__ = (one_of("role", ParticipantRole),)
+    conversation_id: UUID = Field(primary_key=True, sa_column_args=[ForeignKey("conversation.id")])
+    agent_id: UUID = Field(primary_key=True, index=True, sa_column_args=[ForeignKey("agent.id")])
+    role: str = Word(default=ParticipantRole.COLLABORATOR)
+    added_by: UUID | None = None
+    created_at: datetime = Now()
+
+
+class AgentRead(SQLModel, table=True):
+    """How far an agent has read."""
+
+    __tablename__ = "agent_read"
+    conversation_id: UUID = Field(primary_key=True, sa_column_args=[ForeignKey("conversation.id")])
+    agent_id: UUID = Field(primary_key=True, sa_column_args=[ForeignKey("agent.id", ondelete="CASCADE")])
+    seq: int = 0
 
 
 class Message(SQLModel, table=True):

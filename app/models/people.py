@@ -11,7 +11,10 @@ from app.models.words import Availability, Role, TokenKind
 
 
 class Agent(SQLModel, table=True):
-    """`load` is the weight held by pending offers and open assignments, in the same units as `capacity`."""
+    """`load` is the weight held by pending offers and open assignments, in the same units as `capacity`.
+
+    `missed_offers` counts offers in a row that they let pass.
+    """
 
     __table_args__ = (
         one_of("role", Role),
@@ -30,6 +33,7 @@ class Agent(SQLModel, table=True):
     availability: str = Word(default=Availability.OFFLINE)
     active: bool = True
     last_offered_at: datetime | None = Moment(default=None)
+    missed_offers: int = 0
     version: int = 1
     created_at: datetime = Now()
     updated_at: datetime = Now()

@@ -4,23 +4,37 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index
 from sqlmodel import Field, SQLModel
 
 from app.models.base import Id, Json, Moment, Now, Texts, Word, one_of
-from app.models.words import Category, ComplaintType, EntryState, Matter, OfferStatus, Severity
+from app.models.words import Category, ComplaintType, DecisionKind, EntryState, Matter, OfferStatus, Severity
+
+LANE = ("queue_id", "escalated", "weight", "ring", "skills", "specialists")
+"""Waiting entries that agree in these are alike for every agent, but for `excluded` and who has them."""
 
 
 class QueueEntry(SQLModel, table=True):
-    """A conversation that needs an agent. `order_at` = `enqueued_at` - boost: the order of service.
+    """A conversation that needs an agent. `order_at` = `enqueued_at` - the sum of `boosts`: the order of service.
 
-    `escalated` entries are offered to supervisors first. `excluded` lists agents who rejected or missed it.
+    `escalated` entries are offered to supervisors first, with `specialists` to agents who have one of these skills as
+    well. `excluded` lists agents who rejected or missed it, until `round_at`; `target_agent_id` alone is asked until
+    `target_until`. `entered_at` is when it came into this queue: `ring` and what else its queue does with those who
+    wait count from there; `next_at` is when the next of all these is due (routing/patience.py).
     """
 
     __tablename__ = "queue_entry"
     __table_args__ = (
         one_of("state", EntryState),
-        Index("ix_queue_entry_order", "order_at", "conversation_id", postgresql_where="state = 'waiting'"),
+        Index(
+            "ix_queue_entry_lane",
+            *LANE,
+            "order_at",
+            "conversation_id",
+            postgresql_where="state = 'waiting' AND target_agent_id IS NULL",
+        ),
+        Index("ix_queue_entry_target", "target_agent_id", postgresql_where="target_agent_id IS NOT NULL"),
+        Index("ix_queue_entry_next", "next_at", postgresql_where="next_at IS NOT NULL"),
     )
     conversation_id: UUID = Field(primary_key=True, sa_column_args=[ForeignKey("conversation.id")])
     queue_id: UUID = Field(index=True, sa_column_args=[ForeignKey("queue.id")])
@@ -28,11 +42,37 @@ class QueueEntry(SQLModel, table=True):
     weight: int
     skills: list[str] = Texts()
     escalated: bool = False
+    specialists: list[str] = Texts()
+    ring: int = 0
     target_agent_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("agent.id")])
     excluded: list[str] = Texts()
     note: str | None = Word(default=None)
     enqueued_at: datetime = Now()
     order_at: datetime = Now()
+    boosts: dict[str, Any] = Json({})
+    entered_at: datetime = Now()
+    target_until: datetime | None = Moment(default=None)
+    round_at: datetime | None = Moment(default=None)
+    next_at: datetime | None = Moment(default=None)
+
+
+class QueueCount(SQLModel, table=True):
+    """How many entries a queue has in each state, kept by adding up `queue_delta`."""
+
+    __tablename__ = "queue_count"
+    queue_id: UUID = Field(primary_key=True, sa_column_args=[ForeignKey("queue.id", ondelete="CASCADE")])
+    waiting: int = 0
+    offered: int = 0
+
+
+class QueueDelta(SQLModel, table=True):
+    """A change of those numbers, written by a trigger with the change itself and added up a moment later."""
+
+    __tablename__ = "queue_delta"
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    queue_id: UUID
+    waiting: int
+    offered: int
 
 
 class Offer(SQLModel, table=True):
@@ -74,12 +114,15 @@ class Assignment(SQLModel, table=True):
 
 
 class RoutingDecision(SQLModel, table=True):
-    """One choice of the dispatcher with its candidates, scores and exclusions, as `GET .../routing` shows it."""
+    """One choice of the dispatcher with its candidates, scores and exclusions, or what else was done with an entry, as
+    `GET .../routing` shows it."""
 
     __tablename__ = "routing_decision"
+    __table_args__ = (one_of("kind", DecisionKind),)
     id: UUID = Id()
     conversation_id: UUID = Field(index=True, sa_column_args=[ForeignKey("conversation.id")])
     queue_id: UUID
+    kind: str = Word(default=DecisionKind.OFFER)
     agent_id: UUID | None = None
     offer_id: UUID | None = None
     explanation: dict[str, Any] = Json({})

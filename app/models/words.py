@@ -139,6 +139,50 @@ class EventScope(StrEnum):
     AUDIT = "audit"
 
 
+class QueueAssignment(StrEnum):
+    """Whether an agent is asked, or simply gets it."""
+
+    OFFER = "offer"
+    DIRECT = "direct"
+
+
+class WhenClosed(StrEnum):
+    """What becomes of conversations while the queue's calendar is closed."""
+
+    WAIT = "wait"
+    OVERFLOW = "overflow"
+
+
+class BoostFact(StrEnum):
+    """What gives a conversation a head start, besides its category."""
+
+    MATTER = "matter"
+    SEVERITY = "severity"
+    CHANNEL_TYPE = "channel_type"
+    TIER = "tier"
+    RISK = "risk"
+    REPEAT = "repeat"
+
+
+class ParticipantRole(StrEnum):
+    """Of an agent who is in a conversation besides its assignee: helping, listening, or writing to the customer too."""
+
+    COLLABORATOR = "collaborator"
+    MONITOR = "monitor"
+    JOINED = "joined"
+
+
+class DecisionKind(StrEnum):
+    """What routing did with a conversation that waits."""
+
+    OFFER = "offer"
+    RING = "ring"
+    OVERFLOW = "overflow"
+    ESCALATED = "escalated"
+    ROUND = "round"
+    UNTARGETED = "untargeted"
+
+
 class TokenKind(StrEnum):
     ADMIN = "admin"
     AGENT = "agent"

@@ -42,8 +42,8 @@ WITH wanted AS (
 ), marked AS (
     UPDATE queue_entry e SET state = 'offered' FROM made m WHERE e.conversation_id = m.conversation_id
 ), explained AS (
-    INSERT INTO routing_decision(id, conversation_id, queue_id, agent_id, offer_id, explanation)
-    SELECT f.decision_id, f.conversation_id, f.queue_id, f.agent_id, f.offer_id, f.explanation::jsonb
+    INSERT INTO routing_decision(id, conversation_id, queue_id, kind, agent_id, offer_id, explanation)
+    SELECT f.decision_id, f.conversation_id, f.queue_id, 'offer', f.agent_id, f.offer_id, f.explanation::jsonb
     FROM fitting f JOIN made m ON m.id = f.offer_id
 )
 SELECT m.*, f.n, f.note, p.name AS contact_name,

@@ -24,9 +24,9 @@ from app.wakeups import wake
 
 NEXT_ROUND_S = 60.0
 _ENQUEUE = text(
-    "INSERT INTO queue_entry AS q (conversation_id, queue_id, state, weight, skills, escalated, target_agent_id, excluded, "
-    "note, enqueued_at, order_at) "
-    "VALUES (:conversation, :queue, 'waiting', :weight, '{}', :escalated, :target, CAST(:passed_over AS text[]), :note, "
+    "INSERT INTO queue_entry AS q (conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, boosts, target_agent_id, "
+    "excluded, note, enqueued_at, order_at) "
+    "VALUES (:conversation, :queue, 'waiting', :weight, '{}', :escalated, '{}', 0, '{}', :target, CAST(:passed_over AS text[]), :note, "
     "CAST(:age AS timestamptz), CAST(:age AS timestamptz) - CAST(:boost AS interval)) "
     "ON CONFLICT (conversation_id) DO UPDATE SET queue_id = excluded.queue_id, state = 'waiting', "
     "weight = excluded.weight, escalated = excluded.escalated, target_agent_id = excluded.target_agent_id, "

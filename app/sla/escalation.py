@@ -12,9 +12,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 # is out to an agent ends now, by the loop that ends offers; a transfer gives way; who declined before is asked again.
 _ESCALATE = text("""
     WITH raised AS (
-    INSERT INTO queue_entry AS q (conversation_id, queue_id, state, weight, skills, escalated, excluded, enqueued_at, order_at)
+    INSERT INTO queue_entry AS q (conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, boosts,
+                                  excluded, enqueued_at, order_at)
     SELECT c.id, coalesce(c.queue_id, (SELECT d.id FROM queue d WHERE d.is_default)), 'waiting', coalesce(s.weight, 1), '{}',
-           true, '{}', age.since, age.since - make_interval(secs => coalesce(s.boost_s, 0))
+           true, '{}', 0, '{}', '{}', age.since, age.since - make_interval(secs => coalesce(s.boost_s, 0))
     FROM conversation c
     LEFT JOIN category_setting s ON s.category = c.category
     CROSS JOIN LATERAL (SELECT coalesce(max(k.created_at), now()) FROM sla_clock k WHERE k.conversation_id = c.id) age(since)

@@ -38,8 +38,8 @@ async def conversations(database: Database) -> list[UUID]:
         )  # fmt: skip
         await connection.execute(
             "INSERT INTO conversation(id, channel_id, channel_type, contact_id, identity_id, status, category, matter, corrected,"
-            " priority, last_seq, stream_pos, cycle, contact_read_seq)"
-            " VALUES ($1, $2, 'partner', $3, $4, 'open', 'routine', 'enquiry', false, 0, 0, 0, 1, 0)",
+            " priority, last_seq, stream_pos, cycle, contact_read_seq, participant_ids)"
+            " VALUES ($1, $2, 'partner', $3, $4, 'open', 'routine', 'enquiry', false, 0, 0, 0, 1, 0, '{}')",
             conversation, channel, contact, identity,
         )  # fmt: skip
         made.append(conversation)

@@ -176,7 +176,10 @@ async def test_requests_are_counted_by_route(client: httpx.AsyncClient) -> None:
     assert after == tuple(value + 1 for value in before)
 
 
-QUEUE = "INSERT INTO queue(id, name, skills, is_default, active, version) VALUES (gen_random_uuid(), {}, '{{}}', {}, true, 1)"
+QUEUE = (
+    "INSERT INTO queue(id, name, skills, assignment, rings, when_closed, sticky_window_s, sticky_wait_s, is_default, active, "
+    "version) VALUES (gen_random_uuid(), {}, '{{}}', 'offer', '[]', 'wait', 0, 0, {}, true, 1)"
+)
 CHANNEL = (
     "INSERT INTO channel(id, type, name, queue_id, config, secrets, active, version) "
     "VALUES (gen_random_uuid(), 'x', 'x', gen_random_uuid(), '{}', '', true, 1)"

@@ -7,6 +7,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,10 +59,8 @@ class Bot:
 
     async def live(self) -> None:
         while True:
-            try:
+            with suppress(OSError, WebSocketException, TimeoutError):
                 await self._one_connection(self.rng.choice(self.servers))
-            except (OSError, WebSocketException, TimeoutError):
-                pass
             self._socket = None
             await asyncio.sleep(self.rng.uniform(0.01, 0.3))
 
@@ -104,7 +103,8 @@ class Bot:
     async def send(self, type: str, **fields: Any) -> None:
         if self._socket is not None:
             command = {"type": type, "id": f"{self._name}-{next(self._ids)}", **fields}
-            await self._socket.send(orjson.dumps(command).decode())
+            with suppress(WebSocketException):
+                await self._socket.send(orjson.dumps(command).decode())
 
     async def welcomed(self, frame: Frame) -> None: ...
 
@@ -127,11 +127,17 @@ class AgentBot(Bot):
         self.agent, self.queues = agent, queues
 
     async def welcomed(self, frame: Frame) -> None:
-        if not self.calm:
+        if self.calm:
+            await self.rest()
+        else:
             if frame["agent"]["availability"] != "online":
                 await self.send("availability.set", availability="online")
             for offer in frame["offers"]:
                 await self.send("offer.accept", offer_id=offer["offer_id"])
+
+    async def rest(self) -> None:
+        """Takes nothing more, so that the log comes to an end."""
+        await self.send("availability.set", availability="away")
 
     async def react(self, frame: Frame) -> None:
         kind, chance = frame["type"], self.rng.random()

@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID
@@ -56,7 +56,7 @@ async def two_servers(cluster_url: str, home: Path) -> AsyncIterator[tuple[Serve
 async def people(servers: Sequence[Server], rng: random.Random, toll: Toll) -> tuple[list[AgentBot], list[WidgetBot]]:
     server = servers[0]
     queues = [(await server.api("POST", "/queues", {"name": f"Queue {n}"}))["id"] for n in range(QUEUES)]
-    config = {"allowed_origins": []}
+    config: dict[str, list[str]] = {"allowed_origins": []}
     channels = [(await server.make_channel("webchat", config, queue_id=queue_id))["id"] for queue_id in queues]
     made = [await server.make_agent(f"Agent {n}", queue_ids=[queues[n % QUEUES]]) for n in range(AGENTS)]
     agents = [AgentBot(servers, random.Random(rng.random()), toll, agent, queues) for agent in made]
@@ -75,12 +75,6 @@ async def keep_writing(widgets: Sequence[WidgetBot], rng: random.Random) -> None
     while True:
         await asyncio.sleep(WRITE_EVERY_S / len(widgets))
         await rng.choice(widgets).write()
-
-
-async def until(done: float, what: str, condition) -> None:  # type: ignore[no-untyped-def]
-    async with asyncio.timeout(done):
-        while not await condition():
-            await asyncio.sleep(0.2)
 
 
 class Log:
@@ -123,7 +117,7 @@ class Log:
         return self._after(bot, [event for event in near if event.customer_frame is not None])
 
     @staticmethod
-    def _after(bot: Bot, events) -> list[str]:  # type: ignore[no-untyped-def]
+    def _after(bot: Bot, events: Iterable[StreamEvent]) -> list[str]:
         first = Position.parse(bot.first) if bot.first else START
         return [event.position.cursor() for event in sorted(events, key=lambda e: e.position) if event.position > first]
 
@@ -146,6 +140,8 @@ async def test_every_stream_is_the_log_while_sockets_are_cut_and_a_process_is_ki
             task.cancel()
         for bot in bots:
             bot.calm = True
+        for agent in agents:
+            await agent.rest()
         connection = await asyncpg.connect(url)
         try:
             await _settled(bots, widgets, connection)
@@ -161,7 +157,7 @@ async def test_every_stream_is_the_log_while_sockets_are_cut_and_a_process_is_ki
 
 async def _settled(bots: Sequence[Bot], widgets: Sequence[WidgetBot], connection: asyncpg.Connection) -> None:
     """Everything written is acknowledged, and for a moment nobody hears anything new."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while any(widget.unanswered for widget in widgets):
             await asyncio.sleep(0.2)
         still = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,18 @@ from app import log
 from app.channels.base import Adapter
 from app.channels.registry import ADAPTERS
 from app.db import Database, after_commit
-from app.models import CategorySetting, Channel, ClassificationRule, Queue, SlaPolicy
+from app.models import (
+    Calendar,
+    CategorySetting,
+    Channel,
+    ClassificationRule,
+    GradedResponse,
+    Queue,
+    SlaPolicy,
+)
+from app.sla.calendar import Calendar as Hours
+from app.sla.calendar import from_row
+from app.sla.hours import CalendarError
 from app.vault import BadToken, Vault
 from app.wakeups import Wakeups, wake
 
@@ -53,6 +64,8 @@ class Catalog:
     categories: Mapping[str, CategorySetting]
     rules: Sequence[ClassificationRule]
     policies: Sequence[SlaPolicy]
+    graded: Sequence[GradedResponse] = ()
+    calendars: Mapping[UUID, Hours] = field(default_factory=dict)
 
     @property
     def default_queue(self) -> Queue:
@@ -128,6 +141,14 @@ class CatalogCache:
                     .order_by(col(SlaPolicy.position), col(SlaPolicy.code))
                 )
             ).all()
+            graded = (
+                await session.exec(
+                    select(GradedResponse)
+                    .where(col(GradedResponse.active))
+                    .order_by(col(GradedResponse.position), col(GradedResponse.code))
+                )
+            ).all()
+            calendars = (await session.exec(select(Calendar))).all()
         accounts = [account for channel in channels if (account := self._account(channel))]
         return Catalog(
             version=self._current.version + 1 if self._current else 1,
@@ -136,6 +157,8 @@ class CatalogCache:
             categories={setting.category: setting for setting in categories},
             rules=rules,
             policies=policies,
+            graded=graded,
+            calendars={row.id: hours for row in calendars if (hours := _hours(row))},
         )
 
     def _account(self, channel: Channel) -> ChannelAccount | None:
@@ -152,6 +175,14 @@ class CatalogCache:
             _logger.error("channel cannot be read", channel_id=channel.id, error=str(error))
             return None
         return ChannelAccount(channel.id, channel.type, channel.name, channel.queue_id, adapter, config)
+
+
+def _hours(row: Calendar) -> Hours | None:
+    try:
+        return from_row(row)
+    except CalendarError as error:
+        _logger.error("calendar cannot be read", calendar_id=row.id, error=str(error))
+        return None
 
 
 def seal_secrets(vault: Vault, secrets: Mapping[str, Any]) -> str:

@@ -10,6 +10,9 @@ Problem                         status  when
 │   ├── ConversationClosed
 │   ├── NotAssigned
 │   ├── OfferExpired
+│   ├── AlreadyAssigned
+│   ├── OfferedToAnother
+│   ├── CapacityExceeded
 │   ├── AlreadyExists
 │   └── AlreadyAnswered
 ├── Gone                        410     it was there, and its time is over
@@ -102,6 +105,24 @@ class OfferExpired(Conflict):
     """The offer is no longer open."""
 
     code = "offer-expired"
+
+
+class AlreadyAssigned(Conflict):
+    """Somebody has this conversation already."""
+
+    code = "already-assigned"
+
+
+class OfferedToAnother(Conflict):
+    """Another agent is being asked to take this conversation."""
+
+    code = "offered-to-another"
+
+
+class CapacityExceeded(Conflict):
+    """The agent has no room for this conversation."""
+
+    code = "capacity-exceeded"
 
 
 class AlreadyExists(Conflict):

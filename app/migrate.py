@@ -11,13 +11,23 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import log
 from app.db import Database
 from app.models import metadata
 
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTIONS = ("events/append.sql", "intake/ingest.sql", "sla/fire.sql")
+FUNCTIONS = (
+    "events/append.sql",
+    "routing/boosts.sql",
+    "routing/next_at.sql",
+    "routing/enqueue.sql",
+    "routing/lanes.sql",
+    "intake/ingest.sql",
+    "sla/fire.sql",
+    "routing/counts.sql",
+)
 _LOCK = 7_266_514_312
 _logger = log.get("migrate")
 
@@ -43,7 +53,7 @@ async def upgrade(database: Database) -> None:
             await connection.run_sync(lambda sync: command.upgrade(_config(sync), "head"))
             await connection.commit()
             for name in FUNCTIONS:
-                await connection.run_sync(_install, name)
+                await _install(connection, name)
             await connection.commit()
         finally:
             await connection.rollback()
@@ -51,16 +61,18 @@ async def upgrade(database: Database) -> None:
             await connection.commit()
 
 
-def _install(connection: Connection, name: str) -> None:
+async def _install(connection: AsyncConnection, name: str) -> None:
     """Functions are code: replaced when their file changed. A change of signature takes a new name, so that an older
     process in a rolling upgrade keeps its own."""
     source = (ROOT / "app" / name).read_text()
     digest = hashlib.sha256(source.encode()).hexdigest()
-    known = connection.execute(text("SELECT value FROM instance WHERE name = :name"), {"name": f"sql:{name}"}).scalar()
-    if known == digest:
+    found = await connection.execute(text("SELECT value FROM instance WHERE name = :name"), {"name": f"sql:{name}"})
+    if found.scalar() == digest:
         return
-    connection.exec_driver_sql(source)
-    connection.execute(
+    raw = await connection.get_raw_connection()
+    assert raw.driver_connection is not None
+    await raw.driver_connection.execute(source)  # several statements; in the transaction of the one above
+    await connection.execute(
         text(
             "INSERT INTO instance(name, value) VALUES (:name, :value) "
             "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now()"

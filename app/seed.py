@@ -11,8 +11,8 @@ from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_token, token_hash
-from app.models import ApiToken, CategorySetting, ClassificationRule, Queue, SlaPolicy
-from app.models.words import Category, Role, TokenKind
+from app.models import ApiToken, Boost, CategorySetting, ClassificationRule, GradedResponse, Instance, Queue, SlaPolicy
+from app.models.words import BoostFact, Category, Matter, Role, Severity, TokenKind
 from app.routing.default_rules import DEFAULT_RULES
 from app.sla.default_policies import POLICIES
 
@@ -20,6 +20,31 @@ CATEGORIES = (
     CategorySetting(category=Category.ROUTINE, weight=1, boost_s=0),
     CategorySetting(category=Category.URGENT, weight=2, boost_s=600),
     CategorySetting(category=Category.COMPLEX, weight=3, boost_s=120),
+)
+# Minutes of head start, added to that of the category.
+BOOSTS = (
+    Boost(fact=BoostFact.SEVERITY, value=Severity.CRITICAL, boost_s=3_600),
+    Boost(fact=BoostFact.SEVERITY, value=Severity.MAJOR, boost_s=900),
+    Boost(fact=BoostFact.TIER, value="vip", boost_s=900),
+    Boost(fact=BoostFact.RISK, value="high", boost_s=600),
+    Boost(fact=BoostFact.REPEAT, value="7", boost_s=300),
+)
+GRADED = (
+    GradedResponse(
+        code="serious-complaint",
+        name="Major and critical complaints go to a supervisor at once",
+        position=10,
+        match={"matter": [Matter.COMPLAINT], "severity": [Severity.CRITICAL, Severity.MAJOR]},
+        escalate=True,
+    ),
+    GradedResponse(
+        code="urgent",
+        name="In urgent matters a supervisor or technical support steps in",
+        position=20,
+        match={"category": [Category.URGENT]},
+        escalate=True,
+        specialists=["technical_support"],
+    ),
 )
 BOOTSTRAP = "bootstrap"
 _ADMIN_LOCK = text("SELECT pg_advisory_xact_lock(7266514313)")
@@ -40,6 +65,15 @@ async def ensure_defaults(session: AsyncSession) -> None:
     known_policies = set((await session.exec(select(SlaPolicy.code))).all())
     policies = [SlaPolicy(**policy) for policy in POLICIES if policy["code"] not in known_policies]
     await _add(session, SlaPolicy, policies)
+    await _add_once(session, "boosts", Boost, BOOSTS)
+    await _add_once(session, "graded", GradedResponse, GRADED)
+
+
+async def _add_once(session: AsyncSession, name: str, table: type[SQLModel], rows: Iterable[SQLModel]) -> None:
+    """Rows that an operator may delete do not come back: a mark remembers that they were here."""
+    mark = insert(Instance).values(name=f"seed:{name}", value="done").on_conflict_do_nothing()
+    if (await session.execute(mark.returning(col(Instance.name)))).first() is not None:
+        await _add(session, table, rows)
 
 
 async def _add(session: AsyncSession, table: type[SQLModel], rows: Iterable[SQLModel]) -> None:

@@ -49,12 +49,26 @@ class Settings(BaseSettings):
     )
     offer_timeout_chat_s: float = Field(default=20, gt=0)
     offer_timeout_s: float = Field(default=60, gt=0)
+    offer_again_s: float = Field(default=30, gt=0, description="until who declined or missed an offer is asked again")
+    misses_until_away: int = Field(default=3, ge=0, description="offers missed in a row; 0: never")
+    transfer_wait_s: float = Field(
+        default=120, gt=0, description="how long a transfer waits for an agent who is not free"
+    )
     receipt_valid_days: int = Field(default=30, ge=1)
     replay_limit: int = Field(default=50_000, ge=1, description="events replayed before resync_required")
+    replay_window_h: float = Field(default=72, gt=0, description="age of the oldest event that is replayed")
+    command_memory_s: float = Field(default=900, ge=0, description="how long the answer to a command is kept")
     outbox_lease_s: float = Field(default=60, gt=1)
     send_timeout_s: float = Field(default=20, gt=0)
     widget_rate_per_s: float = Field(default=5, gt=0, description="messages a visitor may send, sustained")
     widget_burst: int = Field(default=30, ge=1)
+    widget_hellos_per_s: float = Field(default=20, gt=0, description="widgets that may connect from one address")
+    widget_hello_burst: int = Field(default=500, ge=1)
+    widget_newcomers_per_s: float = Field(default=1, gt=0, description="new visitors from one address")
+    widget_newcomer_burst: int = Field(default=200, ge=1)
+    trusted_proxies: str = Field(
+        default="127.0.0.1,::1", description="addresses and networks whose X-Forwarded-For is believed; empty: nobody's"
+    )
 
     @field_validator("database_url", "public_url", "admin_token", "secret_key", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ calls `wake(session, topic)`; Postgres sends it on commit, once per topic howeve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -28,6 +28,13 @@ _logger = log.get("wakeups")
 async def wake(session: AsyncSession, topic: str) -> None:
     """Wake everyone waiting for `topic`, in every process, when this transaction commits."""
     await session.execute(text("SELECT pg_notify(:channel, :topic)"), {"channel": CHANNEL, "topic": topic})
+
+
+async def tell(session: AsyncSession, fact: Mapping[str, Any]) -> None:
+    """Send an ephemeral fact to every process when this transaction commits; one that is too long is left out."""
+    payload = orjson.dumps(fact).decode()
+    if len(payload.encode()) <= _EPHEMERAL_LIMIT:
+        await session.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": EPHEMERAL, "payload": payload})
 
 
 class Wakeups:

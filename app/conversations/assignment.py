@@ -7,20 +7,20 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
+from app.conversations import grading
 from app.events import log as events
 from app.events import shapes
 from app.events.log import Actor
-from app.models import Agent, Assignment, Conversation
+from app.models import Agent, Assignment, Conversation, GradedResponse
 from app.wakeups import wake
 
 _HOLD = text(
     "UPDATE agent SET load = load + :weight WHERE id = :agent AND (:force OR load + :weight <= capacity) RETURNING id"
 )
+# The one way into a queue (routing/enqueue.sql says what the arguments are).
 _WAIT = text(
-    "INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, boosts, excluded, "
-    "enqueued_at, order_at) "
-    "SELECT :conversation, coalesce(:queue, (SELECT id FROM queue WHERE is_default)), 'waiting', :weight, '{}', false, '{}', 0, '{}', '{}', "
-    "now(), now() - make_interval(secs => :boost) ON CONFLICT (conversation_id) DO NOTHING"
+    "SELECT enqueue_v1(:conversation, NULL, NULL, now(), :escalated, CAST(:specialists AS text[]), NULL, NULL, '{}', NULL, "
+    "NULL)"
 )
 _FREE = text("UPDATE agent SET load = greatest(load - :weight, 0) WHERE id = :agent")
 
@@ -61,7 +61,8 @@ async def assign(
 ) -> None:
     """Make `agent_id` the assignee; the first one becomes the owner. Their `weight` is held already.
 
-    `how` is `offer`, `transfer`, `reopen` or `supervisor`. Whoever had it gets their capacity back.
+    `how` is `offer`, `direct`, `transfer`, `pick_up`, `reopen` or `supervisor`. Whoever had it gets their capacity back:
+    where that is somebody else, the caller holds both agents, in the order of their ids.
     """
     before = conversation.assignee_id
     await _end_current(session, conversation)
@@ -95,14 +96,15 @@ async def release(session: AsyncSession, conversation: Conversation) -> UUID | N
     return before
 
 
-async def wait_in_queue(session: AsyncSession, conversation: Conversation, *, weight: int, boost_s: float) -> None:
-    """Nobody has it: the dispatcher finds somebody."""
+async def wait_in_queue(session: AsyncSession, conversation: Conversation) -> None:
+    """Nobody has it: it waits from now on in its queue, at the cost and by the grade of what it is."""
     await session.flush()
+    responses = (await session.exec(select(GradedResponse).where(col(GradedResponse.active)))).all()
+    grade = grading.of(responses, conversation)
     await session.execute(
         _WAIT,
-        {"conversation": conversation.id, "queue": conversation.queue_id, "weight": weight, "boost": boost_s},
+        {"conversation": conversation.id, "escalated": grade.escalate, "specialists": list(grade.specialists)},
     )
-    await wake(session, "dispatch")
 
 
 async def free(session: AsyncSession, conversation: Conversation) -> None:

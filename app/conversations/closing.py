@@ -163,12 +163,13 @@ async def _open_again(session: AsyncSession, conversation: Conversation, actor: 
     )
     if conversation.sla_policy_id and (policy := await session.get(SlaPolicy, conversation.sla_policy_id)):
         await clocks.start(session, conversation, policy=policy)
-    setting = await session.get(CategorySetting, conversation.category)
-    weight, boost_s = (setting.weight, setting.boost_s) if setting else (1, 0.0)
     if back_to is None:
         conversation.assignee_id = None
-        await assignment.wait_in_queue(session, conversation, weight=weight, boost_s=boost_s)
+        session.add(conversation)
+        await assignment.wait_in_queue(session, conversation)
         return
+    setting = await session.get(CategorySetting, conversation.category)
+    weight = setting.weight if setting else 1
     await assignment.hold_capacity(session, back_to, weight, force=True)
     await assignment.assign(session, conversation, agent_id=back_to, weight=weight, how="reopen", actor=SYSTEM)
 

@@ -27,7 +27,10 @@ class Contact(SQLModel, table=True):
 
 
 class ContactIdentity(SQLModel, table=True):
-    """`(channel, kind, value)` names one person: a Telegram user id, a mail address, a visitor."""
+    """`(channel, kind, value)` names one person: a Telegram user id, a mail address, a visitor.
+
+    `same_as` is the identity that this one goes by since they told us who they are: messages of both are that one's.
+    """
 
     __tablename__ = "contact_identity"
     __table_args__ = (Index("uq_contact_identity_channel_kind_value", "channel_id", "kind", "value", unique=True),)
@@ -37,6 +40,7 @@ class ContactIdentity(SQLModel, table=True):
     kind: str = Word()
     value: str = Word()
     address: dict[str, Any] = Json({})
+    same_as: UUID | None = Field(default=None, sa_column_args=[ForeignKey("contact_identity.id", ondelete="SET NULL")])
     created_at: datetime = Now()
 
 

@@ -1,147 +1,40 @@
 """Which agent is offered a conversation, and why not the others. Pure: values in, values out.
 
-An agent stands aside for a named reason (LeftOut). Of those who remain, an escalated conversation goes to supervisors
-first; then who speaks the customer's language, then lowest utilisation, then longest without an offer, then the id.
+An agent stands aside for a named reason (LeftOut). Of those who remain, seniors and specialists come first where the
+conversation asks for them; then whoever had the contact before, the customer's language, the level in the queue, the
+lowest utilisation, longest without an offer, the id.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
-from app.models.words import Availability, Role
+from app.routing.pools import Pool, Seat, kind, seat
+from app.routing.views import (
+    AgentView,
+    Candidate,
+    Decision,
+    LeftOut,
+    Waiting,
+    base,
+    graded,
+    level,
+    need,
+    speaks,
+    standing,
+    unfit,
+)
+
+__all__ = ["LOOK", "PATIENCE_S", "AgentView", "Candidate", "Decision", "LeftOut", "Plan", "Waiting", "choose"]
 
 PATIENCE_S = 30.0
-LOOK = 20
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
-
-Key: TypeAlias = tuple[float, int, datetime, int]
-_Place: TypeAlias = "tuple[Key, _Seat]"
-
-
-class LeftOut(StrEnum):
-    """Why an agent does not get it."""
-
-    INACTIVE = "inactive"
-    NOT_ONLINE = "not_online"
-    NOT_PRESENT = "no_live_socket"
-    NOT_TARGET = "meant_for_another"
-    NOT_SUPERVISOR = "supervisors_only"
-    NOT_IN_QUEUE = "not_in_queue"
-    HAS_IT = "has_it_now"
-    EXCLUDED = "declined_or_missed"
-    LACKS_SKILL = "lacks_skill"
-    NO_CAPACITY = "no_free_capacity"
-    KEPT_FREE = "kept_for_an_older_one"
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A conversation that needs an agent. `excluded` are those who declined or missed it in this round."""
-
-    conversation_id: UUID
-    queue_id: UUID
-    weight: int
-    skills: frozenset[str] = frozenset()
-    language: str | None = None
-    escalated: bool = False
-    assignee_id: UUID | None = None
-    target_agent_id: UUID | None = None
-    excluded: frozenset[UUID] = frozenset()
-    waited_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class AgentView:
-    """An agent at the moment of the choice. `idle_since` is when they were last offered something."""
-
-    id: UUID
-    role: str
-    queues: frozenset[UUID]
-    capacity: int
-    load: int
-    availability: str = Availability.ONLINE
-    active: bool = True
-    present: bool = True
-    idle_since: datetime | None = None
-    skills: frozenset[str] = frozenset()
-    languages: frozenset[str] = frozenset()
-
-    @property
-    def senior(self) -> bool:
-        return self.role in (Role.SUPERVISOR, Role.ADMIN)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One who could take it, with what ranks them."""
-
-    agent_id: UUID
-    supervisor: bool
-    speaks: bool
-    utilisation: float
-    idle_since: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """`agent_id` gets the offer and holds `weight` for it; `kept_agent_id` is kept free instead, until it fits.
-
-    `candidates` are in order; `left_out` maps agents to reasons.
-    """
-
-    agent_id: UUID | None
-    weight: int
-    candidates: Sequence[Candidate] = ()
-    left_out: Mapping[UUID, LeftOut] = field(default_factory=dict)
-    kept_agent_id: UUID | None = None
-
-
-@dataclass(slots=True)
-class _Seat:
-    """An agent while a plan is made: what earlier choices hold counts for later ones. `key` is the place in `lists`."""
-
-    agent: AgentView
-    free: int
-    bases: frozenset[str]
-    turn: int = 0
-    kept: bool = False
-    key: Key = (0.0, 0, _LONG_AGO, 0)
-    lists: list[list[_Place]] = field(default_factory=list)
-
-    def ranked(self) -> Key:
-        """Lowest utilisation, then longest idle (whoever got something in this plan, after the others), then the id."""
-        agent = self.agent
-        return (1 - self.free / agent.capacity, self.turn, agent.idle_since or _LONG_AGO, agent.id.int)
-
-
-def need(weight: int, capacity: int) -> int:
-    """What it holds of an agent: one who never has that much room takes it alone, so that nothing is left for ever."""
-    return max(1, min(weight, capacity))
+LOOK = 10
 
 
 def choose(entry: Waiting, agents: Iterable[AgentView], *, patience_s: float = PATIENCE_S) -> Decision:
     """One conversation, every agent looked at."""
-    plan = Plan(agents, patience_s=patience_s)
-    return plan.decide(entry, look_at_all=True)
-
-
-def standing(agent: AgentView) -> LeftOut | None:
-    """What keeps an agent from any offer."""
-    if not agent.active:
-        return LeftOut.INACTIVE
-    if agent.availability != Availability.ONLINE:
-        return LeftOut.NOT_ONLINE
-    if not agent.present:
-        return LeftOut.NOT_PRESENT
-    if agent.load >= agent.capacity:
-        return LeftOut.NO_CAPACITY
-    return None
+    return Plan(agents, patience_s=patience_s).decide(entry, look_at_all=True)
 
 
 class Plan:
@@ -155,156 +48,194 @@ class Plan:
 
     def __init__(self, agents: Iterable[AgentView], *, patience_s: float = PATIENCE_S) -> None:
         self.patience_s = patience_s
-        self._turn = 0
-        self._seats: dict[UUID, _Seat] = {}
-        self._aside: dict[UUID, LeftOut] = {}
-        self._lists: dict[tuple[UUID | None, str | None], list[_Place]] = {}
+        self._turn = self._open = 0
+        self._seats: dict[UUID, Seat] = {}
+        self._aside: dict[UUID, tuple[AgentView, LeftOut]] = {}
+        self._members: dict[UUID, list[Seat]] = {}
+        self._seniors: list[Seat] = []
+        self._pools: dict[object, Pool] = {}
         for agent in agents:
             if reason := standing(agent):
-                self._aside[agent.id] = reason
+                self._aside[agent.id] = (agent, reason)
             else:
-                seat = _Seat(agent, agent.capacity - agent.load, frozenset(map(_base, agent.languages)))
-                seat.key = seat.ranked()
-                self._seats[agent.id] = seat
+                self._seats[agent.id] = one = seat(agent)
+                self._open += 1
+                for queue_id in agent.queues:
+                    self._members.setdefault(queue_id, []).append(one)
+                if agent.senior:
+                    self._seniors.append(one)
 
     def agent_ids(self) -> list[UUID]:
         """Those who take offers in general."""
         return list(self._seats)
 
+    @property
+    def spent(self) -> bool:
+        """Nobody has room left."""
+        return self._open == 0
+
     def usable(self) -> list[tuple[AgentView, int]]:
         """Agents with room left by the choices so far, and how much."""
-        return [(seat.agent, seat.free) for seat in self._seats.values() if seat.free > 0 and not seat.kept]
+        return [(one.agent, one.free) for one in self._seats.values() if one.usable]
+
+    def fits(self, entry: Waiting) -> bool:
+        """Whether somebody has room for entries like this one."""
+        return self._pool(entry).fits(entry.weight)
+
+    def room(self, entry: Waiting, most: int) -> tuple[int, int]:
+        """(how many entries like this one would find room, how many agents have some but not enough), up to `most`."""
+        return self._pool(entry).room(entry.weight, most)
+
+    def aside(self, entry: Waiting) -> dict[LeftOut, list[UUID]]:
+        """Members of its queue who take offers, but none of this kind."""
+        return self._pool(entry).aside
 
     def decide(self, entry: Waiting, *, look_at_all: bool = False) -> Decision:
         """The choice, taken into account by the next one.
 
         Candidates are the first `LOOK`, and those left out the ones who stood before them; `look_at_all` names everyone.
         """
-        found: list[_Seat] = []
-        short: list[_Seat] = []
-        left_out: dict[UUID, LeftOut] = {}
-        for seat in self._everyone(entry) if look_at_all else self._in_order(entry):
-            reason = _bar(entry, seat)
-            if reason is None:
-                found.append(seat)
-                if len(found) == LOOK and not look_at_all:
-                    break
-            else:
-                left_out[seat.agent.id] = reason
-                if reason is LeftOut.NO_CAPACITY:
-                    short.append(seat)
-        if look_at_all:
-            left_out |= self._aside
+        pool = self._pool(entry)
+        if not look_at_all and entry.weight in pool.full:
+            return Decision(None, entry.weight, kept_agent_id=self._keep(entry, pool))
+        awaited = self._awaited(entry)
+        if awaited is not None and not look_at_all:
+            return Decision(None, entry.weight, awaited_agent_id=awaited)
+        seats, left_out = self._everyone(entry) if look_at_all else (pool.in_order(entry), {})
+        found = _sift(entry, seats, left_out, most=len(self._seats) if look_at_all else LOOK)
+        if awaited is not None:
+            left_out |= {one.agent.id: LeftOut.NOT_PREFERRED for one in found}
+            return Decision(None, entry.weight, left_out=left_out, awaited_agent_id=awaited)
         if not found:
-            return Decision(None, entry.weight, (), left_out, self._keep(entry, short))
-        candidates = [_candidate(entry, seat) for seat in found]
+            pool.fits(entry.weight)
+            return Decision(None, entry.weight, left_out=left_out, kept_agent_id=self._keep(entry, pool))
         best = found[0]
+        candidates = [_candidate(entry, one) for one in found]
         weight = need(entry.weight, best.agent.capacity)
         self._turn += 1
-        best.turn = self._turn
-        self._use(best, weight)
+        self._move(best, weight=weight, turn=self._turn)
         return Decision(best.agent.id, weight, candidates, left_out)
 
     def undo(self, decision: Decision) -> None:
         """The offer could not be made; others may use the room."""
         if decision.agent_id is not None:
-            self._use(self._seats[decision.agent_id], -decision.weight)
+            self._move(self._seats[decision.agent_id], weight=-decision.weight)
+            for pool in self._pools.values():
+                pool.forget()
 
-    def _use(self, seat: _Seat, weight: int) -> None:
-        """Take room, and the place in every list that this room gives."""
-        before = (seat.key, seat)
-        seat.free -= weight
-        seat.key = seat.ranked()
-        for places in seat.lists:
-            del places[bisect_left(places, before)]
-            insort(places, (seat.key, seat))
+    def _move(self, one: Seat, *, weight: int = 0, turn: int | None = None, kept: bool = False) -> None:
+        before = one.usable
+        one.move(weight=weight, turn=turn, kept=kept)
+        self._open += one.usable - before
 
-    def _in_order(self, entry: Waiting) -> Iterator[_Seat]:
-        """Those who come into question, best first."""
+    def _pool(self, entry: Waiting) -> Pool:
+        key = kind(entry)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(entry, self._in_question(entry))
+        return pool
+
+    def _in_question(self, entry: Waiting) -> Iterator[Seat]:
+        """Whom a pool may be made of: the target, members of the queue, seniors for what is escalated."""
         if entry.target_agent_id is not None:
-            if (seat := self._seats.get(entry.target_agent_id)) is not None:
-                yield seat
+            if (target := self._seats.get(entry.target_agent_id)) is not None:
+                yield target
             return
-        base = _base(entry.language) if entry.language else None
+        yield from self._members.get(entry.queue_id, ())
         if entry.escalated:
-            yield from self._standing_in(None, base)
-        if not entry.escalated or entry.assignee_id is None:
-            for seat in self._standing_in(entry.queue_id, base):
-                if not (entry.escalated and seat.agent.senior):
-                    yield seat
+            yield from (one for one in self._seniors if entry.queue_id not in one.agent.queues)
 
-    def _standing_in(self, queue_id: UUID | None, base: str | None) -> Iterator[_Seat]:
-        """Members of a queue (of none: supervisors), those who speak the language first."""
-        if base is not None:
-            for _, seat in self._list(queue_id, base):
-                yield seat
-        for _, seat in self._list(queue_id, None):
-            if base is None or not _speaks(base, seat.bases):
-                yield seat
-
-    def _list(self, queue_id: UUID | None, base: str | None) -> list[_Place]:
-        places = self._lists.get((queue_id, base))
-        if places is None:
-            places = sorted(
-                (seat.key, seat)
-                for seat in self._seats.values()
-                if (seat.agent.senior if queue_id is None else queue_id in seat.agent.queues)
-                and _speaks(base, seat.bases)
-            )
-            self._lists[queue_id, base] = places
-            for _, seat in places:
-                seat.lists.append(places)
-        return places
-
-    def _everyone(self, entry: Waiting) -> list[_Seat]:
-        base = _base(entry.language) if entry.language else None
-        return sorted(
-            self._seats.values(),
-            key=lambda seat: (not (entry.escalated and seat.agent.senior), not _speaks(base, seat.bases), seat.key),
-        )
-
-    def _keep(self, entry: Waiting, short: Sequence[_Seat]) -> UUID | None:
-        if entry.waited_s < self.patience_s or not short:
+    def _awaited(self, entry: Waiting) -> UUID | None:
+        """Whoever had the contact before, while the queue waits for them alone and they are there without room."""
+        agent_id = entry.preferred_agent_id
+        if agent_id is None or entry.preferred_for_s <= 0 or entry.escalated or entry.target_agent_id is not None:
             return None
-        closest = min(short, key=lambda seat: need(entry.weight, seat.agent.capacity) - seat.free)
-        closest.kept = True
+        if agent_id in entry.excluded or agent_id == entry.assignee_id:
+            return None
+        one = self._seats.get(agent_id)
+        if one is not None:
+            lacks = one.kept or one.free < need(entry.weight, one.agent.capacity)
+            return agent_id if lacks and not unfit(entry, one.agent) else None
+        agent = self._aside[agent_id][0] if agent_id in self._aside else entry.preferred
+        if agent is None or unfit(entry, agent) or standing(agent) not in (None, LeftOut.NO_CAPACITY):
+            return None
+        return agent_id if agent.capacity - agent.load < need(entry.weight, agent.capacity) else None
+
+    def _everyone(self, entry: Waiting) -> tuple[list[Seat], dict[UUID, LeftOut]]:
+        """Who is fit, in the order in which pools keep them, worked out anew; and who is not, or takes no offers."""
+        wanted = base(entry.language)
+        left_out = {agent_id: reason for agent_id, (_, reason) in self._aside.items()}
+        fit = []
+        for one in self._seats.values():
+            if reason := unfit(entry, one.agent):
+                left_out[one.agent.id] = reason
+            else:
+                fit.append(one)
+        fit.sort(
+            key=lambda one: (
+                not graded(entry, one.agent),
+                one.agent.id != entry.preferred_agent_id,
+                not speaks(wanted, one.bases),
+                level(entry, one.agent),
+                one.rank(),
+            )
+        )
+        return fit, left_out
+
+    def _keep(self, entry: Waiting, pool: Pool) -> UUID | None:
+        if entry.waited_s < self.patience_s:
+            return None
+        closest = pool.closest(entry)
+        if closest is None:
+            return None
+        self._move(closest, kept=True)
         return closest.agent.id
 
 
-def _bar(entry: Waiting, seat: _Seat) -> LeftOut | None:
-    """Why this agent, who takes offers in general, does not get this one."""
-    agent = seat.agent
-    if entry.target_agent_id is not None:
-        if agent.id != entry.target_agent_id:
-            return LeftOut.NOT_TARGET
-    elif not (entry.escalated and agent.senior):
-        if entry.escalated and entry.assignee_id is not None:
-            return LeftOut.NOT_SUPERVISOR
-        if entry.queue_id not in agent.queues:
-            return LeftOut.NOT_IN_QUEUE
-        if not entry.skills <= agent.skills:
-            return LeftOut.LACKS_SKILL
+def _sift(entry: Waiting, seats: Iterable[Seat], left_out: dict[UUID, LeftOut], *, most: int) -> list[Seat]:
+    """The first `most` who may take it; into `left_out` goes why those before them may not."""
+    found: list[Seat] = []
+    for one in seats:
+        if reason := _bar(entry, one):
+            left_out[one.agent.id] = reason
+        else:
+            found.append(one)
+            if len(found) == most:
+                break
+    return found
+
+
+def _bar(entry: Waiting, one: Seat) -> LeftOut | None:
+    """Why this agent, who is fit for such entries, does not get this one now."""
+    agent = one.agent
     if agent.id == entry.assignee_id:
         return LeftOut.HAS_IT
     if agent.id in entry.excluded:
         return LeftOut.EXCLUDED
-    if seat.kept:
+    if one.kept:
         return LeftOut.KEPT_FREE
-    if seat.free < need(entry.weight, agent.capacity):
+    if one.free < need(entry.weight, agent.capacity):
         return LeftOut.NO_CAPACITY
     return None
 
 
-def _candidate(entry: Waiting, seat: _Seat) -> Candidate:
-    agent = seat.agent
-    speaks = entry.language is None or _speaks(_base(entry.language), seat.bases)
-    return Candidate(agent.id, entry.escalated and agent.senior, speaks, seat.key[0], agent.idle_since)
+def _candidate(entry: Waiting, one: Seat) -> Candidate:
+    agent = one.agent
+    return Candidate(
+        agent_id=agent.id,
+        graded=graded(entry, agent),
+        preferred=agent.id == entry.preferred_agent_id,
+        speaks=speaks(base(entry.language), one.bases),
+        level=level(entry, agent),
+        utilisation=one.rank()[0],
+        idle_since=agent.idle_since,
+    )
 
 
-def _base(language: str) -> str:
-    return language.replace("_", "-").split("-", 1)[0].lower()
-
-
-def _speaks(base: str | None, bases: frozenset[str]) -> bool:
-    """An agent who names no language takes any; a preference, never a bar."""
-    return base is None or not bases or base in bases
+def decided_by(candidates: Sequence[Candidate]) -> str | None:
+    """In what the first candidate is before the second; none when there is no second."""
+    if len(candidates) < 2:
+        return None
+    one, other = candidates[:2]
+    ranks = ("graded", "preferred", "speaks", "level", "utilisation")
+    return next((rank for rank in ranks if getattr(one, rank) != getattr(other, rank)), "longest_idle")

@@ -2,47 +2,31 @@
 
 A step reads without locks, decides in memory, then takes only the conversations it chose (those nobody else holds),
 and the statement that makes the offers checks everything once more. What could not be carried out is tried again soon.
+It reads the heads of those lanes that a free agent could serve: its cost does not grow with how many wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog, CatalogCache
 from app.conversations import queries
 from app.db import Database, driver
-from app.routing import explain, offers
-from app.routing.choose import AgentView, Decision, LeftOut, Plan, Waiting, standing
+from app.models.words import QueueAssignment
+from app.routing import explain, offers, reading
+from app.routing.choose import Plan
+from app.routing.lanes import PAGE, Head, Lane, Merge
+from app.routing.views import AgentView, Decision, Waiting
 from app.settings import Settings
+from app.sla import calendar
 
-PAGE = 200
 RETRY_S = 0.02
-_WAITING = Path(__file__).with_name("waiting.sql").read_text()
-_FREE = """
-    SELECT a.id, a.role, a.active, a.availability, true AS present, a.capacity, a.load, a.last_offered_at, a.skills,
-           a.languages, ARRAY(SELECT m.queue_id FROM queue_member m WHERE m.agent_id = a.id) AS queues
-    FROM agent a
-    WHERE EXISTS (SELECT 1 FROM queue_entry WHERE state = 'waiting')
-      AND a.active AND a.availability = 'online' AND a.load < a.capacity
-      AND EXISTS (SELECT 1 FROM agent_session s WHERE s.agent_id = a.id AND s.closed_at IS NULL AND s.lease_until > now())
-"""
-_ASIDE = """
-    SELECT a.id, a.role, a.active, a.availability, a.capacity, a.load, a.last_offered_at, a.skills, a.languages,
-           ARRAY(SELECT m.queue_id FROM queue_member m WHERE m.agent_id = a.id) AS queues,
-           EXISTS (SELECT 1 FROM agent_session s
-                   WHERE s.agent_id = a.id AND s.closed_at IS NULL AND s.lease_until > now()) AS present
-    FROM agent a
-    WHERE a.active AND a.id <> ALL($1)
-      AND (a.id IN (SELECT m.agent_id FROM queue_member m WHERE m.queue_id = ANY($2))
-           OR ($3 AND a.role IN ('supervisor', 'admin')))
-    ORDER BY a.id
-    LIMIT 200
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +36,15 @@ class _Choice:
     channel_type: str
 
 
+@dataclass(slots=True)
+class _Pass:
+    """One look at all lanes and everyone who is free. `again_s` are reasons to look again."""
+
+    plan: Plan
+    merge: Merge
+    again_s: list[float] = field(default_factory=list)
+
+
 class Dispatcher:
     """One per process; `step` is its loop."""
 
@@ -59,93 +52,108 @@ class Dispatcher:
         self._database, self._catalog, self._settings = database, catalog, settings
 
     async def step(self) -> float | None:
-        """Offer what can be offered now. Returns when to look again: soon when something was in others' hands."""
+        """Offer what can be offered now. Returns when to look again: soon when something was in others' hands, or when
+        a queue opens, or when one has waited long enough for whoever had the contact before."""
         catalog = await self._catalog.current()
-        plan: Plan | None = None
-        seen: list[UUID] = []
-        contended = False
-        while True:
+        passing: _Pass | None = None
+        while passing is None or not passing.merge.over:
             async with self._database.begin() as session:
-                if plan is None:
-                    free = await _free_agents(session)
-                    if not free:
+                connection = await driver(session)
+                if passing is None:
+                    passing = await _look(connection, catalog)
+                    if passing is None:
                         return None
-                    plan = Plan(free)
-                page, more = await _page(session, plan, seen)
-                made, missed = await self._offer(session, catalog, plan, page)
-            seen += [entry.conversation_id for entry, _ in page if entry.conversation_id not in made]
-            for choice in missed:
-                plan.undo(choice.decision)
-                contended = True
-            if not more:
-                break
-        return RETRY_S if contended else None
+                await _read(connection, passing)
+                await self._offer(session, catalog, passing, _decide(passing))
+        return min(passing.again_s, default=None)
 
-    async def _offer(
-        self, session: AsyncSession, catalog: Catalog, plan: Plan, page: Sequence[tuple[Waiting, str]]
-    ) -> tuple[set[UUID], list[_Choice]]:
-        """Decide a page and make its offers; returns the conversations offered, and the choices that failed."""
-        choices = [_Choice(entry, plan.decide(entry), channel_type) for entry, channel_type in page]
-        choices = [choice for choice in choices if choice.decision.agent_id is not None]
+    async def _offer(self, session: AsyncSession, catalog: Catalog, passing: _Pass, choices: Sequence[_Choice]) -> None:
+        """Make the offers that were decided; the room of those that failed is free again."""
         if not choices:
-            return set(), []
-        aside = await _aside(session, plan, [choice.entry for choice in choices])
+            return
+        plan = passing.plan
+        aside = await reading.aside(await driver(session), [choice.entry for choice in choices], plan.agent_ids())
         held = await queries.try_lock_many(session, [choice.entry.conversation_id for choice in choices])
         by_id = {conversation.id: conversation for conversation in held}
-        proposals = [
-            offers.Proposal(
-                conversation=by_id[choice.entry.conversation_id],
-                entry=choice.entry,
-                decision=choice.decision,
-                timeout_s=offers.timeout_s(catalog.queue(choice.entry.queue_id), choice.channel_type, self._settings),
-                explanation=explain.explanation(choice.entry, choice.decision, _aside_of(choice.entry, aside)),
-            )
-            for choice in choices
-            if choice.entry.conversation_id in by_id
-        ]
+        proposals = []
+        for choice in choices:
+            if choice.entry.conversation_id in by_id:
+                entry = choice.entry
+                queue = catalog.queue(entry.queue_id)
+                others = explain.beside(aside.get((entry.queue_id, entry.escalated), {}), plan.aside(entry))
+                proposals.append(
+                    offers.Proposal(
+                        conversation=by_id[entry.conversation_id],
+                        entry=entry,
+                        decision=choice.decision,
+                        timeout_s=offers.timeout_s(queue, choice.channel_type, self._settings),
+                        explanation=explain.explanation(entry, choice.decision, others),
+                        direct=queue is not None and queue.assignment == QueueAssignment.DIRECT,
+                    )
+                )
         made = {offer.conversation_id for offer in await offers.make(session, proposals)}
-        return made, [choice for choice in choices if choice.entry.conversation_id not in made]
+        for choice in choices:
+            if choice.entry.conversation_id not in made:
+                plan.undo(choice.decision)
+                passing.again_s.append(RETRY_S)
 
 
-async def _free_agents(session: AsyncSession) -> list[AgentView]:
-    """Empty when nobody is free or nothing waits: the one statement of an idle step."""
-    connection = await driver(session)
-    return [explain.view(row) for row in await connection.fetch(_FREE)]
+async def _look(connection: asyncpg.Connection, catalog: Catalog) -> _Pass | None:
+    """Lanes of queues that are open, and who is free for them; None, after one statement, when there is nothing to do."""
+    found, moment = await reading.lanes(connection)
+    if not found:
+        return None
+    lanes, again_s = _open_lanes(found, catalog, moment)
+    agents = await reading.free_agents(connection, lanes) if lanes else []
+    return _Pass(Plan(agents), Merge(lanes), again_s)
 
 
-async def _page(session: AsyncSession, plan: Plan, seen: Sequence[UUID]) -> tuple[list[tuple[Waiting, str]], bool]:
-    """The next entries that an agent with room could take, never more than there is room for; and whether there may be others.
-
-    The first of them takes or keeps some room, and none comes twice: so the pages end.
-    """
-    usable = plan.usable()
-    room = sum(free for _, free in usable)
-    if room <= 0:
-        return [], False
-    # In parallel: agent, queue (and once none: the agent as such), room.
-    lines = [(agent.id, queue_id, free) for agent, free in usable for queue_id in (None, *agent.queues)]
-    agents, queues, free = map(list, zip(*lines, strict=True))
-    connection = await driver(session)
-    limit = min(PAGE, room)
-    rows = await connection.fetch(_WAITING, agents, queues, free, plan.patience_s, seen, limit)
-    return [(explain.waiting_from(row, row["skills"]), row["channel_type"]) for row in rows], len(rows) == limit
+def _open_lanes(lanes: Sequence[Lane], catalog: Catalog, moment: datetime) -> tuple[list[Lane], list[float]]:
+    """Those to be served now, and in how many seconds closed ones open. What is meant for one agent knows no hours, and a
+    calendar that cannot be read closes nothing."""
+    waited = {lane.like.queue_id for lane in lanes}
+    openings: dict[UUID, datetime | None] = {}
+    for queue in catalog.queues:
+        hours = catalog.calendars.get(queue.calendar_id) if queue.calendar_id is not None else None
+        if queue.id in waited and hours is not None and not calendar.is_open(hours, moment):
+            openings[queue.id] = calendar.next_opening(hours, moment)
+    open_ones = [lane for lane in lanes if lane.like.queue_id not in openings]
+    return open_ones, [(opening - moment).total_seconds() for opening in openings.values() if opening is not None]
 
 
-async def _aside(session: AsyncSession, plan: Plan, entries: Sequence[Waiting]) -> list[tuple[AgentView, LeftOut]]:
-    """Agents of these queues who take no offers now, and why: only for the record."""
-    connection = await driver(session)
-    queues = list({entry.queue_id for entry in entries})
-    escalated = any(entry.escalated for entry in entries)
-    rows = await connection.fetch(_ASIDE, plan.agent_ids(), queues, escalated)
-    agents = [explain.view(row) for row in rows]
-    return [(agent, reason) for agent in agents if (reason := standing(agent)) is not None]
+async def _read(connection: asyncpg.Connection, passing: _Pass) -> None:
+    """The next pages of those lanes that need one."""
+    wanted = passing.merge.wanted(passing.plan)
+    if not wanted:
+        return
+    found = await reading.heads(connection, wanted, passing.plan.patience_s)
+    known = set(passing.plan.agent_ids())
+    absent = {
+        head.entry.preferred_agent_id
+        for heads, _ in found
+        for head in heads
+        if head.entry.preferred_for_s > 0 and head.entry.preferred_agent_id is not None
+    } - known
+    views = {agent.id: agent for agent in await reading.agents(connection, absent)} if absent else {}
+    for lane, (heads, count) in zip(wanted, found, strict=True):
+        passing.merge.feed(lane, [_with_preferred(head, views) for head in heads] if views else heads, count=count)
 
 
-def _aside_of(entry: Waiting, aside: Sequence[tuple[AgentView, LeftOut]]) -> Mapping[UUID, LeftOut]:
-    if entry.target_agent_id is not None:
-        return {}
-    return {
-        agent.id: reason
-        for agent, reason in aside
-        if entry.queue_id in agent.queues or (entry.escalated and agent.senior)
-    }
+def _with_preferred(head: Head, views: Mapping[UUID, AgentView]) -> Head:
+    """With what is known of whoever had the contact before, where they are none of those who are free."""
+    preferred = views.get(head.entry.preferred_agent_id) if head.entry.preferred_agent_id else None
+    return replace(head, entry=replace(head.entry, preferred=preferred)) if preferred else head
+
+
+def _decide(passing: _Pass) -> list[_Choice]:
+    """Choices for a page of entries in their order of service."""
+    choices = []
+    for head in passing.merge.take():
+        decision = passing.plan.decide(head.entry)
+        if decision.awaited_agent_id is not None:
+            passing.again_s.append(head.entry.preferred_for_s)
+        if decision.agent_id is not None:
+            choices.append(_Choice(head.entry, decision, head.extra))
+        if len(choices) == PAGE or passing.plan.spent:
+            break
+    return choices

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -13,62 +14,48 @@ from app.clock import rfc3339
 from app.db import driver
 from app.events.shapes import moment
 from app.models import Conversation, Offer, RoutingDecision
-from app.routing.choose import LOOK, AgentView, Candidate, Decision, LeftOut, Waiting, choose
-
-_SHOWN_LEFT_OUT = 50
-_ENTRY = (
-    "SELECT e.*, q.skills AS queue_skills, c.assignee_id, p.language, "
-    "extract(epoch FROM now() - e.enqueued_at)::float8 AS waited_s "
-    "FROM queue_entry e JOIN queue q ON q.id = e.queue_id JOIN conversation c ON c.id = e.conversation_id "
-    "JOIN contact p ON p.id = c.contact_id WHERE e.conversation_id = $1"
-)
-_AGENTS = (
-    "SELECT a.id, a.role, a.active, a.availability, a.capacity, a.load, a.last_offered_at, a.skills, a.languages, "
-    "ARRAY(SELECT m.queue_id FROM queue_member m WHERE m.agent_id = a.id) AS queues, "
-    "EXISTS (SELECT 1 FROM agent_session s WHERE s.agent_id = a.id AND s.closed_at IS NULL AND s.lease_until > now()) "
-    "AS present FROM agent a WHERE a.active"
-)
+from app.routing import reading
+from app.routing.choose import LOOK, choose, decided_by
+from app.routing.reading import NAMED, Aside
+from app.routing.views import AgentView, Candidate, Decision, LeftOut, Waiting
 
 
-def view(row: Mapping[str, Any]) -> AgentView:
-    """An agent's row, with `queues` and `present`, as the decider sees it."""
-    return AgentView(
-        id=row["id"],
-        role=row["role"],
-        queues=frozenset(row["queues"]),
-        capacity=row["capacity"],
-        load=row["load"],
-        availability=row["availability"],
-        active=row["active"],
-        present=row["present"],
-        idle_since=row["last_offered_at"],
-        skills=frozenset(row["skills"]),
-        languages=frozenset(row["languages"]),
-    )
+def beside(out: Aside, planned: Mapping[LeftOut, list[UUID]]) -> Aside:
+    """Who is not in question for an entry: `out` take no offers at all, of those `planned` with the queue asks nothing."""
+    found = dict(out)
+    for reason, ids in planned.items():
+        count, named = found.get(reason, (0, []))
+        found[reason] = (count + len(ids), [*named, *ids[:NAMED]])
+    return found
 
 
-def explanation(entry: Waiting, decision: Decision, aside: Mapping[UUID, LeftOut]) -> dict[str, Any]:
-    """What is kept of a choice (pure). `aside` are agents who took no offers at all. Long lists are cut, counts not."""
-    left_out = {**decision.left_out, **aside}
-    counts: dict[str, int] = {}
-    for reason in left_out.values():
+def explanation(entry: Waiting, decision: Decision, aside: Aside) -> dict[str, Any]:
+    """What is kept of a choice (pure). `aside` are agents who were not in question. Long lists are cut, counts not."""
+    counts = {reason.value: count for reason, (count, _) in aside.items()}
+    for reason in decision.left_out.values():
         counts[reason.value] = counts.get(reason.value, 0) + 1
+    named = [(agent_id, reason) for agent_id, reason in decision.left_out.items()]
+    named += [(agent_id, reason) for reason, (_, ids) in aside.items() for agent_id in ids]
     return {
         "weight": decision.weight,
         "escalated": entry.escalated,
+        "specialists": sorted(entry.specialists),
         "target_agent_id": _text(entry.target_agent_id),
+        "preferred_agent_id": _text(entry.preferred_agent_id),
+        "ring": entry.ring,
         "skills": sorted(entry.skills),
+        "max_level": entry.max_level,
         "language": entry.language,
+        "boosts": dict(entry.boosts),
         "waited_s": round(entry.waited_s, 3),
         "kept_agent_id": _text(decision.kept_agent_id),
+        "awaited_agent_id": _text(decision.awaited_agent_id),
         "eligible": len(decision.candidates),
         "more_were_eligible": len(decision.candidates) == LOOK,
+        "decided_by": decided_by(decision.candidates),
         "candidates": [_candidate(candidate) for candidate in decision.candidates[:LOOK]],
         "left_out": counts,
-        "exclusions": [
-            {"agent_id": str(agent_id), "reason": reason.value}
-            for agent_id, reason in list(left_out.items())[:_SHOWN_LEFT_OUT]
-        ],
+        "exclusions": [{"agent_id": str(agent_id), "reason": reason.value} for agent_id, reason in named[:NAMED]],
     }
 
 
@@ -80,38 +67,22 @@ async def routing(session: AsyncSession, conversation: Conversation) -> dict[str
         .where(col(RoutingDecision.conversation_id) == conversation.id)
         .order_by(col(RoutingDecision.created_at), col(RoutingDecision.id))
     )
-    entry = await (await driver(session)).fetchrow(_ENTRY, conversation.id)
+    connection = await driver(session)
+    entry = await reading.entry(connection, conversation.id)
+    waits = entry is not None and entry["state"] == "waiting"
     return {
         "conversation_id": str(conversation.id),
         "owner_id": _text(conversation.owner_id),
         "assignee_id": _text(conversation.assignee_id),
         "entry": _entry(entry) if entry else None,
         "decisions": [_decided(decision, offer) for decision, offer in found.all()],
-        "now": await _now(session, entry) if entry and entry["state"] == "waiting" else None,
+        "now": _now(reading.waiting(entry), await reading.agents(connection)) if entry and waits else None,
     }
 
 
-async def _now(session: AsyncSession, entry: Mapping[str, Any]) -> dict[str, Any]:
-    agents = await (await driver(session)).fetch(_AGENTS)
-    waiting = waiting_from(entry, [*entry["skills"], *entry["queue_skills"]])
-    decision = choose(waiting, map(view, agents))
-    return {"agent_id": _text(decision.agent_id), **explanation(waiting, decision, {})}
-
-
-def waiting_from(row: Mapping[str, Any], skills: list[str]) -> Waiting:
-    """An entry's row as the decider sees it; `skills` are its own and its queue's."""
-    return Waiting(
-        conversation_id=row["conversation_id"],
-        queue_id=row["queue_id"],
-        weight=row["weight"],
-        skills=frozenset(skills),
-        language=row["language"],
-        escalated=row["escalated"],
-        assignee_id=row["assignee_id"],
-        target_agent_id=row["target_agent_id"],
-        excluded=frozenset(map(UUID, row["excluded"])),
-        waited_s=row["waited_s"],
-    )
+def _now(entry: Waiting, agents: list[AgentView]) -> dict[str, Any]:
+    decision = choose(entry, agents)
+    return {"agent_id": _text(decision.agent_id), **explanation(entry, decision, {})}
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,17 +91,26 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
         "state": row["state"],
         "weight": row["weight"],
         "escalated": row["escalated"],
+        "specialists": row["specialists"],
+        "ring": row["ring"],
         "target_agent_id": _text(row["target_agent_id"]),
+        "target_until": moment(row["target_until"]),
         "excluded": row["excluded"],
+        "round_at": moment(row["round_at"]),
         "note": row["note"],
         "enqueued_at": moment(row["enqueued_at"]),
+        "entered_at": moment(row["entered_at"]),
+        "boosts": orjson.loads(row["boosts"]),
         "order_at": moment(row["order_at"]),
+        "next_at": moment(row["next_at"]),
     }
 
 
 def _decided(decision: RoutingDecision, offer: Offer | None) -> dict[str, Any]:
+    """`kind` says what was done; of an offer, how it ended."""
     return {
         "id": str(decision.id),
+        "kind": decision.kind,
         "created_at": moment(decision.created_at),
         "queue_id": str(decision.queue_id),
         "agent_id": _text(decision.agent_id),
@@ -151,8 +131,10 @@ def _decided(decision: RoutingDecision, offer: Offer | None) -> dict[str, Any]:
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {
         "agent_id": str(candidate.agent_id),
-        "supervisor": candidate.supervisor,
+        "graded": candidate.graded,
+        "preferred": candidate.preferred,
         "speaks": candidate.speaks,
+        "level": candidate.level,
         "utilisation": round(candidate.utilisation, 4),
         "idle_since": rfc3339(candidate.idle_since) if candidate.idle_since else None,
     }

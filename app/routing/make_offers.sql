@@ -40,7 +40,7 @@ WITH wanted AS (
     ) t
     WHERE a.id = t.agent_id
 ), marked AS (
-    UPDATE queue_entry e SET state = 'offered' FROM made m WHERE e.conversation_id = m.conversation_id
+    UPDATE queue_entry e SET state = 'offered', next_at = NULL FROM made m WHERE e.conversation_id = m.conversation_id
 ), explained AS (
     INSERT INTO routing_decision(id, conversation_id, queue_id, kind, agent_id, offer_id, explanation)
     SELECT f.decision_id, f.conversation_id, f.queue_id, 'offer', f.agent_id, f.offer_id, f.explanation::jsonb

@@ -5,7 +5,7 @@ Every function holds the conversation's row before it looks at its offer: that l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,12 +29,15 @@ from app.events.log import SYSTEM, Actor
 from app.ids import new_id
 from app.models import Agent, Contact, Conversation, Message, Offer, Queue, QueueEntry
 from app.models.words import Direction, OfferStatus
+from app.routing import availability
 from app.routing.choose import Decision, Waiting
 from app.settings import Settings
 from app.wakeups import wake
 
 TOPIC = "offers"
 RETRY_S = 0.02
+AGAIN_S = 30.0
+MISSES_UNTIL_AWAY = 3
 _BATCH = 200
 _PREVIEW = 200
 _MAKE = Path(__file__).with_name("make_offers.sql").read_text()
@@ -48,13 +51,19 @@ _HOLD = text(
     "e.target_agent_id IS NOT NULL AS targeted "
     "FROM offer o LEFT JOIN queue_entry e ON e.conversation_id = o.conversation_id WHERE o.id = :id FOR UPDATE OF o"
 )
-_ACCEPT = text(
+_PENDING = text("SELECT id FROM offer WHERE conversation_id = :id AND status = 'pending'")
+_TAKE = text(
     "WITH entry AS (DELETE FROM queue_entry WHERE conversation_id = :conversation) "
     "UPDATE offer SET status = 'accepted', decided_at = now() WHERE id = :id"
 )
 _LEAVE = text("DELETE FROM queue_entry WHERE conversation_id = :id")
 _UNTARGET = text(
-    "UPDATE queue_entry SET target_agent_id = NULL, excluded = ARRAY[CAST(:agent AS text)] WHERE conversation_id = :id"
+    "UPDATE queue_entry e SET target_agent_id = NULL, target_until = NULL, excluded = ARRAY[CAST(:agent AS text)], "
+    "round_at = now() + make_interval(secs => :again), next_at = next_at_v1("
+    "q.rings, q.overflow_queue_id, q.overflow_after_s, q.max_wait_s, q.when_closed, q.calendar_id, "
+    "e.entered_at, e.ring, e.escalated, :held, "
+    "NULL, NULL, now() + make_interval(secs => :again)) FROM queue q "
+    "WHERE q.id = e.queue_id AND e.conversation_id = :id"
 )
 # Agents' rows are locked in a statement of their own, in the order of their ids. Locking and updating them in one
 # statement deadlocks: where somebody changed the row meanwhile, the update starts from the version of its snapshot
@@ -85,13 +94,21 @@ WAIT = Histogram(
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A choice to be carried out for a conversation that the caller holds."""
+    """A choice to be carried out for a conversation that the caller holds.
+
+    `direct`: the agent is not asked, they simply get it; what is meant for one agent has to be accepted all the same.
+    """
 
     conversation: Conversation
     entry: Waiting
     decision: Decision
     timeout_s: float
     explanation: dict[str, Any]
+    direct: bool = False
+
+    @property
+    def given(self) -> bool:
+        return self.direct and self.entry.target_agent_id is None
 
 
 def timeout_s(queue: Queue | None, channel_type: str, settings: Settings) -> float:
@@ -104,13 +121,15 @@ def timeout_s(queue: Queue | None, channel_type: str, settings: Settings) -> flo
 async def make(session: AsyncSession, proposals: Sequence[Proposal]) -> list[Offer]:
     """Carry out what is still possible: agents' room and the entries may have changed since the choice.
 
-    Four statements for any number of proposals. The caller holds the conversations.
+    Four statements for any number of proposals, and some for each that is given directly. The caller holds the
+    conversations.
     """
     if not proposals:
         return []
     await session.flush()
     connection = await driver(session)
-    await connection.fetch(_HOLD_AGENTS, [proposal.decision.agent_id for proposal in proposals])
+    losing = [proposal.conversation.assignee_id for proposal in proposals if proposal.given]
+    await connection.fetch(_HOLD_AGENTS, [*losing, *(proposal.decision.agent_id for proposal in proposals)])
     rows = await connection.fetch(
         _MAKE,
         [new_id() for _ in proposals],
@@ -125,16 +144,29 @@ async def make(session: AsyncSession, proposals: Sequence[Proposal]) -> list[Off
         [proposal.entry.escalated for proposal in proposals],
         [proposal.entry.target_agent_id for proposal in proposals],
     )
-    told, made = [], []
+    told, made, given = [], [], []
     for row in rows:
         proposal = proposals[row["n"] - 1]
         offer = Offer(status=OfferStatus.PENDING, **{name: row[name] for name in _COLUMNS})
         shown = _shown(offer, proposal.conversation, row["contact_name"], row["last_message"], row["note"])
         told.append((proposal.conversation, offer.agent_id, shown))
         made.append(offer)
+        if proposal.given:
+            given.append((proposal.conversation, offer))
         after_commit(session, partial(WAIT.observe, proposal.entry.waited_s))
     if made:
         await events.append_for_each(session, "offer.created", told)
+        for conversation, offer in given:
+            await _take(
+                session,
+                conversation,
+                offer.id,
+                agent_id=offer.agent_id,
+                weight=offer.weight,
+                how="direct",
+                actor=SYSTEM,
+            )
+            offer.status = OfferStatus.ACCEPTED
         await wake(session, TOPIC)
         after_commit(session, partial(OUTCOMES.labels("created").inc, len(made)))
     return made
@@ -197,27 +229,68 @@ async def accept(session: AsyncSession, *, offer_id: UUID, agent: Agent) -> Conv
         raise OfferExpired(_WHY_LATE[OfferStatus.EXPIRED])
     if conversation.status not in WORKING:
         raise OfferExpired(f"the conversation is {conversation.status}")
-    await session.execute(_ACCEPT, {"id": offer_id, "conversation": conversation.id})
-    actor = Actor("agent", agent.id)
-    payload = {"offer_id": str(offer_id), "agent_id": str(agent.id)}
-    await events.append_for_agents(session, conversation, "offer.accepted", payload, agents=[agent.id], actor=actor)
+    await hold_agents(session, [agent.id, conversation.assignee_id])
+    await availability.forgive(session, agent.id)
     how = "transfer" if offer.targeted else "offer"
-    await assignment.assign(session, conversation, agent_id=agent.id, weight=offer.weight, how=how, actor=actor)
-    after_commit(session, OUTCOMES.labels("accepted").inc)
+    actor = Actor("agent", agent.id)
+    await _take(session, conversation, offer_id, agent_id=agent.id, weight=offer.weight, how=how, actor=actor)
     return conversation
 
 
-async def reject(session: AsyncSession, *, offer_id: UUID, agent: Agent, reason: str | None = None) -> None:
+async def _take(
+    session: AsyncSession,
+    conversation: Conversation,
+    offer_id: UUID,
+    *,
+    agent_id: UUID,
+    weight: int,
+    how: str,
+    actor: Actor,
+) -> None:
+    """A pending offer becomes the assignment. The caller holds the agent and the assignee, if it ends with one."""
+    await session.execute(_TAKE, {"id": offer_id, "conversation": conversation.id})
+    payload = {"offer_id": str(offer_id), "agent_id": str(agent_id)}
+    await events.append_for_agents(session, conversation, "offer.accepted", payload, agents=[agent_id], actor=actor)
+    await assignment.assign(session, conversation, agent_id=agent_id, weight=weight, how=how, actor=actor)
+    after_commit(session, OUTCOMES.labels("accepted").inc)
+
+
+async def pending(session: AsyncSession, conversation: Conversation) -> Row[Any] | None:
+    """The pending offer of a conversation that the caller holds: id, agent_id, weight, late, targeted; held too."""
+    offer_id = (await session.execute(_PENDING, {"id": conversation.id})).scalar()
+    if offer_id is None:
+        return None
+    found: Row[Any] = (await session.execute(_HOLD, {"id": offer_id})).one()
+    return found
+
+
+async def hold_agents(session: AsyncSession, agent_ids: Iterable[UUID | None]) -> None:
+    """Lock agents in the order in which everybody does; before anything of more than one of them is changed."""
+    wanted = [agent_id for agent_id in agent_ids if agent_id is not None]
+    await (await driver(session)).fetch(_HOLD_AGENTS, wanted)
+
+
+async def reject(
+    session: AsyncSession, *, offer_id: UUID, agent: Agent, reason: str | None = None, again_s: float = AGAIN_S
+) -> None:
     """The agent declines: the conversation waits again with its age, for somebody else. Raises NotFound, OfferExpired.
 
-    Declining again what one has declined changes nothing.
+    They are not asked again for `again_s`. Declining again what one has declined changes nothing.
     """
     conversation, offer = await _held(session, offer_id, agent)
     if offer.status == OfferStatus.REJECTED:
         return
     _require_pending(offer)
     actor = Actor("agent", agent.id)
-    await end(session, [conversation], OfferStatus.REJECTED, reason=reason or "rejected", leave_out=True, actor=actor)
+    await end(
+        session,
+        [conversation],
+        OfferStatus.REJECTED,
+        reason=reason or "rejected",
+        leave_out=True,
+        again_s=again_s,
+        actor=actor,
+    )
 
 
 async def _held(session: AsyncSession, offer_id: UUID, agent: Agent) -> tuple[Conversation, Row[Any]]:
@@ -261,21 +334,24 @@ async def end(
     agent_id: UUID | None = None,
     only_due: bool = False,
     leave_out: bool = False,
+    again_s: float = AGAIN_S,
+    misses_until_away: int = MISSES_UNTIL_AWAY,
     with_assignee: bool = False,
     actor: Actor = SYSTEM,
 ) -> int:
     """End the pending offers of these conversations (only those to `agent_id`, only those past their time).
 
     The caller holds the conversations. Capacity goes back, entries wait again where they were in the order; with
-    `leave_out` the agent is passed over until the round is through. `with_assignee` takes the lock of the assignee too,
-    for a caller who gives back their capacity next. Returns how many ended.
+    `leave_out` the agent is passed over for `again_s`. `with_assignee` takes the lock of the assignee too, for a caller
+    who gives back their capacity next. Expired ones count as missed: after `misses_until_away` in a row (0: never) the
+    agent is away. Returns how many ended.
     """
     await session.flush()
     held = {conversation.id: conversation for conversation in conversations}
     connection = await driver(session)
     if not await connection.fetch(_HOLD_OFFERED, list(held), with_assignee, agent_id):
         return 0
-    rows = await connection.fetch(_END, list(held), outcome.value, reason, agent_id, only_due, leave_out)
+    rows = await connection.fetch(_END, list(held), outcome.value, reason, agent_id, only_due, leave_out, again_s)
     if not rows:
         return 0
     kind = "offer.expired" if outcome is OfferStatus.EXPIRED else "offer.rescinded"
@@ -286,35 +362,72 @@ async def end(
     await events.append_for_each(session, kind, told, actor=actor)
     for row in rows:
         if leave_out and row["target_agent_id"] is not None:
-            await _transfer_failed(session, held[row["conversation_id"]], row["agent_id"], outcome, actor)
+            conversation = held[row["conversation_id"]]
+            await transfer_failed(
+                session,
+                conversation,
+                row["agent_id"],
+                outcome.value,
+                escalated=row["escalated"],
+                again_s=again_s,
+                actor=actor,
+            )
+    if outcome is OfferStatus.EXPIRED:
+        await availability.set_away(session, {row["agent_id"] for row in rows}, limit=misses_until_away)
     await wake(session, "dispatch")
+    if leave_out or any(row["next_at"] is not None for row in rows):
+        await wake(session, "patience")
     after_commit(session, partial(OUTCOMES.labels(outcome.value).inc, len(rows)))
     return len(rows)
 
 
-async def _transfer_failed(
-    session: AsyncSession, conversation: Conversation, agent_id: UUID, outcome: OfferStatus, actor: Actor
+async def transfer_failed(
+    session: AsyncSession,
+    conversation: Conversation,
+    agent_id: UUID,
+    outcome: str,
+    *,
+    escalated: bool,
+    again_s: float = AGAIN_S,
+    actor: Actor = SYSTEM,
 ) -> None:
-    """The agent it was meant for did not take it: it stays with its assignee, who is told, or goes to the queue."""
-    if conversation.assignee_id is None:
-        await session.execute(_UNTARGET, {"id": conversation.id, "agent": str(agent_id)})
-        return
-    await session.execute(_LEAVE, {"id": conversation.id})
-    payload = {
-        "conversation": shapes.conversation(conversation),
-        "changed": [],
-        "transfer": {"agent_id": str(agent_id), "outcome": outcome.value},
-    }
-    await events.append(session, conversation, "conversation.updated", payload, actor=actor)
+    """The agent it was meant for did not take it: it stays with its assignee, who is told, or goes to the queue.
+
+    One that was escalated goes on waiting for a supervisor too.
+    """
+    has_it = conversation.assignee_id is not None
+    if has_it and not escalated:
+        await session.execute(_LEAVE, {"id": conversation.id})
+    else:
+        values = {"id": conversation.id, "agent": str(agent_id), "again": again_s, "held": has_it}
+        await session.execute(_UNTARGET, values)
+    if has_it:
+        payload = {
+            "conversation": shapes.conversation(conversation),
+            "changed": [],
+            "transfer": {"agent_id": str(agent_id), "outcome": outcome},
+        }
+        await events.append(session, conversation, "conversation.updated", payload, actor=actor)
 
 
-async def expire_due(database: Database) -> float | None:
+async def expire_due(
+    database: Database, *, again_s: float = AGAIN_S, misses_until_away: int = MISSES_UNTIL_AWAY
+) -> float | None:
     """One step of the expiry loop; any number of processes may run it. Returns seconds to the next expiry."""
     async with database.begin() as session:
         due = (await session.execute(_DUE, {"limit": _BATCH})).scalars().all()
         if due:
             held = await queries.try_lock_many(session, due)
-            await end(session, held, OfferStatus.EXPIRED, reason="expired", only_due=True, leave_out=True)
+            await end(
+                session,
+                held,
+                OfferStatus.EXPIRED,
+                reason="expired",
+                only_due=True,
+                leave_out=True,
+                again_s=again_s,
+                misses_until_away=misses_until_away,
+            )
             if len(held) < len(due):
                 return RETRY_S
             if len(due) == _BATCH:

@@ -14,14 +14,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.catalog import Catalog, CatalogCache
 from app.conversations import assignment, queries
 from app.db import Database
-from app.errors import Invalid, NotFound
 from app.events import log as events
 from app.events import shapes
-from app.events.log import Actor
 from app.ids import new_id
-from app.models import Agent, Conversation
-from app.models.words import Availability, ConversationStatus, OfferStatus
+from app.models import Conversation
+from app.models.words import ConversationStatus, OfferStatus
 from app.routing import offers, queues
+from app.routing.availability import is_present as is_present
+from app.routing.availability import set_availability as set_availability
+from app.routing.availability import tell_presence
 from app.settings import Settings
 from app.wakeups import wake
 
@@ -36,11 +37,10 @@ _OPEN = text(
 )
 _CLOSE = text("UPDATE agent_session SET closed_at = now() WHERE id = :id AND closed_at IS NULL RETURNING id")
 _RENEW = text(
-    "UPDATE agent_session SET lease_until = now() + make_interval(secs => :lease) "
-    "WHERE process = :process AND closed_at IS NULL"
-)
-_PRESENT = text(
-    "SELECT EXISTS (SELECT 1 FROM agent_session WHERE agent_id = :agent AND closed_at IS NULL AND lease_until > now())"
+    "WITH lapsed AS (SELECT DISTINCT agent_id FROM agent_session "
+    "WHERE process = :process AND closed_at IS NULL AND lease_until <= now()), "
+    "renewed AS (UPDATE agent_session SET lease_until = now() + make_interval(secs => :lease) "
+    "WHERE process = :process AND closed_at IS NULL) SELECT agent_id FROM lapsed ORDER BY agent_id"
 )
 # A lease of 'epoch' marks an ended session whose loss has been dealt with; renewing brings it back to life.
 _GONE = """
@@ -80,31 +80,17 @@ async def close(session: AsyncSession, session_id: UUID) -> None:
 
 
 async def renew(database: Database, process: str, *, lease_s: float) -> float:
-    """Step of a loop: this process lives, and so do all its sockets. Returns seconds to the next renewal."""
+    """Step of a loop: this process lives, and so do all its sockets. Returns seconds to the next renewal.
+
+    Those whose lease had run out, because we were slow, are there again and can be offered something at once.
+    """
     async with database.begin() as session:
-        await session.execute(_RENEW, {"process": process, "lease": lease_s})
+        revived = (await session.execute(_RENEW, {"process": process, "lease": lease_s})).scalars().all()
+        if revived:
+            await wake(session, "dispatch")
+        for agent_id in revived:
+            await tell_presence(session, agent_id)
     return lease_s / 3
-
-
-async def is_present(session: AsyncSession, agent_id: UUID) -> bool:
-    return bool((await session.execute(_PRESENT, {"agent": agent_id})).scalar())
-
-
-async def set_availability(session: AsyncSession, agent_id: UUID, availability: str) -> None:
-    """What the agent intends. Raises Invalid, NotFound."""
-    if availability not in set(Availability):
-        raise Invalid("online, busy, away or offline", field="availability")
-    agent = await session.get(Agent, agent_id)
-    if agent is None:
-        raise NotFound("there is no such agent")
-    if agent.availability == availability:
-        return
-    before, agent.availability = agent.availability, availability
-    session.add(agent)
-    await session.flush()
-    payload = {"agent_id": str(agent_id), "from": before, "to": availability}
-    await events.audit(session, "agent.availability", payload, actor=Actor("agent", agent_id))
-    await wake(session, "dispatch")
 
 
 async def reap(database: Database, catalog: CatalogCache, settings: Settings) -> float | None:
@@ -148,6 +134,7 @@ async def _lose(session: AsyncSession, agent_id: UUID, catalog: Catalog, setting
     if len(mine) < len(theirs):
         return False
     await session.execute(_SETTLED, {"agent": agent_id})
+    await tell_presence(session, agent_id)
     return True
 
 
@@ -159,7 +146,7 @@ def _goes_back(conversation: Conversation, settings: Settings) -> bool:
 
 
 async def _take_back(session: AsyncSession, conversation: Conversation, agent_id: UUID, catalog: Catalog) -> None:
-    """Back to the queue with its age; the owner stays the owner."""
+    """Back to the queue with its age; the owner stays the owner, and who is being asked besides goes on being asked."""
     await assignment.release(session, conversation)
     payload: dict[str, Any] = {
         "conversation": shapes.conversation(conversation),
@@ -167,4 +154,4 @@ async def _take_back(session: AsyncSession, conversation: Conversation, agent_id
         "reason": "agent_lost",
     }
     await events.append(session, conversation, "conversation.updated", payload, also_agents=[agent_id])
-    await queues.requeue(session, conversation, catalog)
+    await queues.back(session, conversation, catalog)

@@ -161,6 +161,15 @@ def upgrade() -> None:
     op.create_foreign_key(
         op.f("fk_contact_merged_into"), "contact", "contact", ["merged_into"], ["id"], ondelete="SET NULL"
     )
+    op.add_column("contact_identity", sa.Column("same_as", sa.Uuid(), nullable=True))
+    op.create_foreign_key(
+        op.f("fk_contact_identity_same_as"),
+        "contact_identity",
+        "contact_identity",
+        ["same_as"],
+        ["id"],
+        ondelete="SET NULL",
+    )
     op.add_column(
         "conversation",
         sa.Column("participant_ids", postgresql.ARRAY(postgresql.UUID()), server_default="{}", nullable=False),
@@ -231,6 +240,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # It takes a row of `queue`, so it stands on the table's type; migrate.py installs it again.
+    op.execute("DROP FUNCTION IF EXISTS next_at_v1")
+    op.execute("DELETE FROM instance WHERE name = 'sql:routing/next_at.sql'")
     op.execute("DROP VIEW queue_agent")
     op.drop_column("routing_decision", "kind")
     op.drop_column("queue_member", "level")
@@ -267,6 +279,8 @@ def downgrade() -> None:
     op.drop_column("queue", "rings")
     op.drop_column("queue", "assignment")
     op.drop_column("conversation", "participant_ids")
+    op.drop_constraint(op.f("fk_contact_identity_same_as"), "contact_identity", type_="foreignkey")
+    op.drop_column("contact_identity", "same_as")
     op.drop_constraint(op.f("fk_contact_merged_into"), "contact", type_="foreignkey")
     op.drop_column("contact", "merged_into")
     op.drop_column("agent", "missed_offers")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import text
 
-from app.models.words import Role
-from app.routing import dispatcher as module
-from app.routing import offers
+from app.clock import now
+from app.models import Agent, Assignment, Calendar, QueueTeam, Team, TeamMember
+from app.models.words import Availability, QueueAssignment, Role
+from app.routing import offers, reading
 from app.routing.choose import PATIENCE_S
-from tests.routing.world import World, statements
+from app.sla.calendar import from_row
+from tests.routing.world import World
 
 
 async def test_the_order_of_service_is_age_less_head_start(world: World) -> None:
@@ -50,7 +54,7 @@ async def test_an_escalated_one_that_somebody_has_is_only_for_supervisors(world:
     conversation = await world.waits(queue)
     await world.dispatch()
     await world.accept(await world.offered(conversation))
-    await world.enqueue(conversation, queue_id=queue, weight=1, boost_s=0, escalated=True)
+    await world.enqueue(conversation, queue_id=queue, weight=1, escalated=True)
     await world.dispatch()
     assert len(await world.offers(conversation)) == 1
     supervisor = await world.agent(role=Role.SUPERVISOR)
@@ -127,7 +131,7 @@ async def test_an_entry_that_changed_since_the_choice_is_left_alone(world: World
     await world.agent(queue)
     conversation = await world.waits(queue)
     dispatcher = await world.dispatcher()
-    real, changed = module._aside, asyncio.Event()
+    real, changed = reading.aside, asyncio.Event()
 
     async def meanwhile(*arguments: object) -> object:
         async with world.database.begin() as session:
@@ -135,11 +139,11 @@ async def test_an_entry_that_changed_since_the_choice_is_left_alone(world: World
         changed.set()
         return await real(*arguments)  # type: ignore[arg-type]
 
-    module._aside = meanwhile  # type: ignore[assignment]
+    reading.aside = meanwhile  # type: ignore[assignment]
     try:
         await dispatcher.step()
     finally:
-        module._aside = real
+        reading.aside = real
     assert changed.is_set()
     assert await world.offers(conversation) == []
     assert await world.broken() == []
@@ -162,22 +166,155 @@ async def test_a_pending_offer_of_another_spoils_only_its_own_conversation(world
         assert [offer.status for offer in await world.offers(conversation)] == ["pending"]
 
 
-async def test_questions_to_the_database(world: World) -> None:
+async def test_rings_widen_who_is_asked(world: World) -> None:
+    rings = [{"after_s": 30, "max_level": 2}, {"after_s": 60, "drop_skills": ["visa"], "max_level": 3}]
+    queue = await world.queue(skills=["visa"], rings=rings)
+    second = await world.agent(queue, level=2, skills=["visa"])
+    untaught = await world.agent(queue, level=3)
+    narrow, wider, widest = [await world.waits(queue, ring=ring) for ring in range(3)]
+    await world.dispatch()
+    assert await world.offers(narrow) == []
+    assert (await world.offered(wider)).agent_id == second.id
+    assert (await world.offered(widest)).agent_id == second.id, "the lower level is asked first in every ring"
+    first = await world.agent(queue, level=1, skills=["visa"])
+    await world.dispatch()
+    assert (await world.offered(narrow)).agent_id == first.id
+    await world.reject(await world.offered(widest))
+    async with world.database.begin() as session:
+        await session.execute(text("UPDATE agent SET availability = 'away' WHERE id <> :id"), {"id": untaught.id})
+    await world.dispatch()
+    assert (await world.offered(widest)).agent_id == untaught.id
+
+
+async def test_a_team_serves_as_members_do(world: World) -> None:
     queue = await world.queue()
+    agent = await world.agent()
+    team = Team(name="Returns")
+    async with world.database.begin() as session:
+        session.add(team)
+        await session.flush()
+        session.add_all([TeamMember(team_id=team.id, agent_id=agent.id), QueueTeam(queue_id=queue, team_id=team.id)])
+    conversation = await world.waits(queue)
+    await world.dispatch()
+    assert (await world.offered(conversation)).agent_id == agent.id
+
+
+async def test_specialists_come_before_others_and_after_nobody(world: World) -> None:
+    queue = await world.queue()
+    await world.agent(queue)
+    expert = await world.agent(queue, capacity=2, load=0, skills=["technical_support"], level=2)
+    conversations = await world.waiting(queue, 3, escalated=True, specialists=["technical_support"])
+    await world.dispatch()
+    assert [(await world.offered(one)).agent_id == expert.id for one in conversations] == [True, True, False]
+
+
+async def _had(world: World, conversation: UUID, agent: Agent, *, ago_s: float) -> None:
+    """The agent was through with this conversation so many seconds ago."""
+    async with world.database.begin() as session:
+        ended = now() - timedelta(seconds=ago_s)
+        session.add(Assignment(conversation_id=conversation, agent_id=agent.id, weight=1, how="offer", ended_at=ended))
+
+
+async def test_whoever_had_the_contact_last_is_first(world: World) -> None:
+    queue = await world.queue(sticky_window_s=600)
+    known, idle = await world.agent(queue, load=0), await world.agent(queue)
+    busy = await world.waits(queue)
+    await world.dispatch()
+    first = (await world.offered(busy)).agent_id
+    other = idle if first == known.id else known
+    again, forgotten = await world.waiting(queue, 2)
+    working = await world.agent(queue, role=Role.SUPERVISOR, availability=Availability.AWAY)
+    assert working.id not in (known.id, idle.id)
+    used = known if first == known.id else idle
+    await _had(world, again, other, ago_s=500)
+    await _had(world, again, used, ago_s=50)
+    await _had(world, forgotten, used, ago_s=700)
+    await world.dispatch()
+    assert (await world.offered(again)).agent_id == used.id
+    assert (await world.offered(forgotten)).agent_id == other.id
+
+
+async def test_the_queue_waits_for_the_owner_who_is_full(world: World) -> None:
+    queue = await world.queue(sticky_wait_s=40)
+    owner = await world.agent(queue, capacity=1)
+    first = await world.waits(queue)
+    await world.dispatch()
+    other = await world.agent(queue)
+    conversation, stranger = await world.waiting(queue, 2)
+    async with world.database.begin() as session:
+        await session.execute(
+            text("UPDATE conversation SET owner_id = :o WHERE id = :id"), {"o": owner.id, "id": conversation}
+        )
     dispatcher = await world.dispatcher()
-    await dispatcher.step()
-    with statements(world.database) as idle:
-        await dispatcher.step()
-    await world.agents(40, queue, capacity=6)
-    with statements(world.database) as nothing_waits:
-        await dispatcher.step()
-    await world.waiting(queue, 1)
-    with statements(world.database) as one:
-        await dispatcher.step()
-    await world.waiting(queue, 200)
-    with statements(world.database) as batch:
-        await dispatcher.step()
-    assert len(await world.offers()) == 201
-    assert (len(idle), len(nothing_waits)) == (1, 1)
-    assert len(one) == 8
-    assert len(batch) == 9, "one more: a look for a next page"
+    delay = await dispatcher.step()
+    assert delay is not None
+    assert 30 < delay <= 40, "looks again when the wait is over"
+    assert await world.offers(conversation) == []
+    assert (await world.offered(stranger)).agent_id == other.id
+    await world.reject(await world.offered(first))
+    assert await dispatcher.step() is None
+    assert (await world.offered(conversation)).agent_id == owner.id
+
+
+async def test_when_that_wait_is_over_others_are_asked(world: World) -> None:
+    queue = await world.queue(sticky_wait_s=40)
+    owner = await world.agent(queue, capacity=1)
+    await world.waits(queue)
+    await world.dispatch()
+    other = await world.agent(queue)
+    conversation = await world.waits(queue, entered_at=now() - timedelta(seconds=41))
+    async with world.database.begin() as session:
+        await session.execute(
+            text("UPDATE conversation SET owner_id = :o WHERE id = :id"), {"o": owner.id, "id": conversation}
+        )
+    await world.dispatch()
+    assert (await world.offered(conversation)).agent_id == other.id
+
+
+async def test_a_closed_queue_makes_no_offers_until_it_opens(world: World) -> None:
+    later = now() + timedelta(minutes=30)
+    day = later.strftime("%Y-%m-%d")
+    shut = Calendar(name="later", exceptions={day: [[later.strftime("%H:%M"), "24:00"]]})
+    async with world.database.begin() as session:
+        session.add(shut)
+    closed, open_queue = await world.queue(calendar_id=shut.id), await world.queue()
+    agent = await world.agent(closed, open_queue)
+    waits, served = await world.waits(closed, age_s=900), await world.waits(open_queue)
+    mine = await world.waits(closed, target_agent_id=agent.id)
+    dispatcher = await world.dispatcher()
+    catalog = await world.catalog()
+    dispatcher._catalog.fixed = type(catalog)(  # type: ignore[attr-defined]
+        catalog.version, {}, catalog.queues, catalog.categories, (), (), (), {shut.id: from_row(shut)}
+    )
+    delay = await dispatcher.step()
+    assert delay is not None
+    assert 29 * 60 - 1 < delay <= 30 * 60
+    assert {offer.conversation_id for offer in await world.offers()} == {served, mine}
+    assert await world.offers(waits) == []
+
+
+async def test_a_direct_queue_asks_nobody(world: World) -> None:
+    queue = await world.queue(assignment=QueueAssignment.DIRECT)
+    agent = await world.agent(queue)
+    conversation = await world.waits(queue)
+    await world.dispatch()
+    assert (await world.conversation(conversation)).assignee_id == agent.id
+    assert (await world.offered(conversation)).status == "accepted"
+    assert await world.broken() == []
+
+
+async def test_pages_of_many_lanes_keep_one_order(world: World) -> None:
+    """Lanes of one, of hundreds and of some who are lighter: the oldest are served, whichever lane they stand in."""
+    queues = [await world.queue() for _ in range(3)]
+    agents = await world.agents(10, *queues, capacity=10)
+    crowd = await world.waiting(queues[0], 300, age_s=500)
+    few = [await world.waits(queues[1], age_s=500 - n / 20) for n in range(5)]
+    mixed = await world.waiting(queues[2], 40, age_s=499.9, weight=lambda n: 1 + n % 2)
+    await world.dispatch()
+    offers = await world.offers()
+    assert sum(offer.weight for offer in offers) == sum(agent.capacity for agent in agents)
+    entries = [await world.entry(one) for one in (*crowd, *few, *mixed)]
+    order = sorted((entry for entry in entries if entry), key=lambda entry: (entry.order_at, entry.conversation_id))
+    got = [entry.state == "offered" for entry in order]
+    assert got.index(False) >= len(offers) - 1, "at most the last unit of room goes to a lighter one"
+    assert await world.broken() == []

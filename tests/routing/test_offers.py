@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
+import orjson
 import pytest
 from sqlalchemy import text
 
@@ -11,7 +13,9 @@ from app.errors import NotFound, OfferExpired
 from app.events.log import Actor
 from app.models import Agent
 from app.models.words import Availability, Role
-from app.routing import offers, queues
+from app.routing import availability, offers, queues
+from app.sla import escalation
+from app.wakeups import EPHEMERAL
 from tests.routing.world import World
 
 
@@ -117,47 +121,146 @@ async def test_a_rejected_one_goes_to_the_next_with_its_age(world: World) -> Non
     assert {first.agent_id, second.agent_id} == agents
 
 
-async def test_when_all_have_declined_the_round_begins_again(world: World) -> None:
+async def test_when_all_have_declined_they_are_asked_again_after_a_while(world: World) -> None:
     queue = await world.queue()
     await world.agents(3, queue)
     conversation = await world.waits(queue)
     asked = []
-    for _ in range(6):
+    for _ in range(2):
+        for _ in range(3):
+            await world.dispatch()
+            offer = await world.offered(conversation)
+            asked.append(offer.agent_id)
+            await world.reject(offer)
         await world.dispatch()
-        offer = await world.offered(conversation)
-        asked.append(offer.agent_id)
-        await world.reject(offer)
+        assert (await world.entry(conversation)).state == "waiting"  # type: ignore[union-attr]
+        await world.let_wait(30, conversation)
+        assert await world.patience() is None
     assert len(set(asked[:3])) == len(set(asked[3:])) == 3
-    assert (await world.entry(conversation)).excluded == []  # type: ignore[union-attr]
+    [first, _] = await world.decisions(conversation)
+    assert (first.kind, first.explanation) == ("round", {"asked_again": [str(agent) for agent in asked[:3]]})
 
 
-async def test_when_nobody_else_is_there_the_round_begins_again(world: World) -> None:
+async def test_one_who_is_alone_is_not_asked_over_and_over(world: World) -> None:
     queue = await world.queue()
-    await world.agent(queue, present=False)
-    await world.agent(queue, availability=Availability.BUSY)
     agent = await world.agent(queue)
     conversation = await world.waits(queue)
+    before = await world.entry(conversation)
     await world.dispatch()
     await world.reject(await world.offered(conversation))
+    for _ in range(3):
+        await world.dispatch()
+    assert len(await world.offers(conversation)) == 1
+    assert await world.patience() == pytest.approx(30, abs=2)
+    await world.let_wait(30, conversation)
+    assert await world.patience() is None
     await world.dispatch()
     assert [offer.agent_id for offer in await world.offers(conversation)] == [agent.id, agent.id]
+    entry = await world.entry(conversation)
+    assert entry is not None
+    assert before is not None
+    assert (entry.enqueued_at, entry.order_at) == (before.enqueued_at, before.order_at)
 
 
-async def test_who_has_declined_is_asked_again_when_the_others_have_no_time(world: World) -> None:
+async def test_each_decline_makes_the_round_longer(world: World) -> None:
+    """While others are being asked, nobody is asked twice."""
     queue = await world.queue()
-    await world.agent(queue, capacity=0)
-    await world.agent(queue)
+    await world.agents(2, queue)
     conversation = await world.waits(queue)
     await world.dispatch()
     await world.reject(await world.offered(conversation))
-    await queues.next_round(world.database)
+    await world.let_wait(29, conversation)
     await world.dispatch()
-    assert (await world.entry(conversation)).state == "waiting"  # type: ignore[union-attr]
+    await world.reject(await world.offered(conversation))
+    assert await world.patience() == pytest.approx(30, abs=2)
+    assert len((await world.entry(conversation)).excluded) == 2  # type: ignore[union-attr]
+
+
+async def missed(world: World, queue: UUID, count: int) -> None:
+    for _ in range(count):
+        conversation = await world.waits(queue)
+        await world.dispatch()
+        await world.let_expire(await world.offered(conversation))
+        await offers.expire_due(world.database)
+
+
+async def test_who_misses_three_in_a_row_is_away(world: World) -> None:
+    queue = await world.queue()
+    agent = await world.agent(queue)
+    heard = await world.database.connect()
+    facts: list[dict[str, Any]] = []
+    await heard.add_listener(EPHEMERAL, lambda *found: facts.append(orjson.loads(found[3])))
+    await missed(world, queue, 2)
+    assert (await world.agent_now(agent)).missed_offers == 2
+    assert (await world.agent_now(agent)).availability == "online"
+    await missed(world, queue, 1)
+    now = await world.agent_now(agent)
+    assert (now.availability, now.missed_offers, now.load) == ("away", 3, 0)
+    [told] = await world.told("agent.availability")
+    assert told.scope == "audit"
+    assert told.payload == {
+        "agent_id": str(agent.id), "from": "online", "to": "away", "reason": "missed_offers", "missed": 3,
+    }  # fmt: skip
+    await heard.fetchval("SELECT 1")
+    await heard.close()
+    assert [fact["frame"]["agent"]["availability"] for fact in facts] == ["away"]
+    assert facts[0]["agents"] == [str(agent.id)]
+    assert facts[0]["queues"] == [str(queue)]
     async with world.database.begin() as session:
-        await session.execute(text("UPDATE offer SET decided_at = now() - interval '61 s'"))
-    await queues.next_round(world.database)
+        await availability.set_availability(session, agent.id, "online")
+    assert (await world.agent_now(agent)).missed_offers == 0
+
+
+@pytest.mark.parametrize("word", ["accept", "reject", "availability"])
+async def test_a_word_of_the_agent_ends_the_count(world: World, word: str) -> None:
+    queue = await world.queue()
+    agent = await world.agent(queue)
+    await missed(world, queue, 2)
+    if word == "availability":
+        async with world.database.begin() as session:
+            await availability.set_availability(session, agent.id, "online")
+    else:
+        conversation = await world.waits(queue)
+        await world.dispatch()
+        await (world.accept if word == "accept" else world.reject)(await world.offered(conversation))
+    assert (await world.agent_now(agent)).missed_offers == 0
+    await missed(world, queue, 2)
+    assert (await world.agent_now(agent)).availability == "online"
+
+
+async def test_misses_do_not_count_where_they_are_not_to(world: World) -> None:
+    queue = await world.queue()
+    agent = await world.agent(queue)
+    for conversation in await world.waiting(queue, 5):
+        await world.dispatch()
+        await world.let_expire(await world.offered(conversation))
+        await offers.expire_due(world.database, misses_until_away=0)
+    assert (await world.agent_now(agent)).availability == "online"
+
+
+async def test_a_queue_that_assigns_directly(world: World) -> None:
+    queue = await world.queue(assignment="direct")
+    agent = await world.agent(queue)
+    conversation = await world.waits(queue, weight=2)
     await world.dispatch()
-    assert (await world.entry(conversation)).state == "offered"  # type: ignore[union-attr]
+    offer = await world.offered(conversation)
+    assert (offer.status, offer.agent_id) == ("accepted", agent.id)
+    held = await world.conversation(conversation)
+    assert (held.assignee_id, held.owner_id) == (agent.id, agent.id)
+    assert await world.entry(conversation) is None
+    assert await world.load(agent) == 2
+    kinds = [event.type for event in await world.events(conversation)]
+    assert kinds == ["offer.created", "offer.accepted", "conversation.assigned"]
+    assert (await world.told("conversation.assigned"))[0].payload["how"] == "direct"
+    assert await world.broken() == []
+
+
+async def test_a_transfer_has_to_be_accepted_in_a_direct_queue_too(world: World) -> None:
+    queue = await world.queue(assignment="direct")
+    agent = await world.agent(queue)
+    conversation = await world.waits(queue, target_agent_id=agent.id)
+    await world.dispatch()
+    assert (await world.offered(conversation)).status == "pending"
 
 
 async def test_expired_ones_go_back_with_their_age(world: World) -> None:
@@ -231,6 +334,53 @@ async def test_a_transfer_that_is_declined_stays_with_the_assignee(world: World)
     told = (await world.told("conversation.updated"))[-1]
     assert told.payload["transfer"] == {"agent_id": str(other.id), "outcome": "rejected"}
     assert mine.id in told.agents
+    assert await world.broken() == []
+
+
+async def transferred(world: World, *, escalated: bool) -> tuple[UUID, Agent, Agent]:
+    """One that `mine` has and gives to `other`."""
+    queue = await world.queue()
+    mine, other = await world.agent(queue), await world.agent(queue)
+    conversation = await world.waits(queue, target_agent_id=mine.id)
+    await world.dispatch()
+    await world.accept(await world.offered(conversation))
+    async with world.holding(conversation) as (session, held):
+        if escalated:
+            await queues.requeue(session, held, await world.catalog(), escalated=True)
+        await queues.transfer(
+            session, held, actor=Actor("agent", mine.id), agent_id=other.id, catalog=await world.catalog()
+        )
+    return conversation, mine, other
+
+
+async def test_a_transfer_of_an_escalated_one_that_fails_stays_escalated(world: World) -> None:
+    conversation, mine, other = await transferred(world, escalated=True)
+    await world.dispatch()
+    offer = await world.offered(conversation)
+    assert offer.agent_id == other.id
+    await world.reject(offer)
+    entry = await world.entry(conversation)
+    assert entry is not None
+    assert (entry.escalated, entry.target_agent_id, entry.state) == (True, None, "waiting")
+    assert (await world.conversation(conversation)).assignee_id == mine.id
+    assert (await world.told("conversation.updated"))[-1].payload["transfer"]["outcome"] == "rejected"
+    supervisor = await world.agent(role=Role.SUPERVISOR)
+    await world.dispatch()
+    assert (await world.offered(conversation)).agent_id == supervisor.id
+
+
+async def test_a_transfer_that_is_escalated_meanwhile_waits_for_a_supervisor(world: World) -> None:
+    conversation, mine, _ = await transferred(world, escalated=False)
+    await world.dispatch()
+    async with world.database.begin() as session:
+        await session.execute(text("UPDATE conversation SET category = 'urgent'"))
+    async with world.holding(conversation) as (session, _):
+        assert await escalation.escalate(session, [conversation]) == [conversation]
+    await offers.expire_due(world.database)
+    entry = await world.entry(conversation)
+    assert entry is not None
+    assert (entry.escalated, entry.target_agent_id, entry.state) == (True, None, "waiting")
+    assert (await world.conversation(conversation)).assignee_id == mine.id
     assert await world.broken() == []
 
 

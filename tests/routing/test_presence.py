@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
+import orjson
 import pytest
 from sqlalchemy import text
 
@@ -13,7 +14,9 @@ from app.db import Database
 from app.errors import Invalid, NotFound
 from app.ids import new_id
 from app.models import Agent
-from app.routing import presence
+from app.models.words import Role
+from app.routing import presence, queues
+from app.wakeups import CHANNEL, EPHEMERAL
 from tests.routing.world import FixedCatalog, World
 
 
@@ -213,3 +216,84 @@ async def test_availability_is_audited(world: World) -> None:
             await presence.set_availability(session, agent.id, "asleep")
         with pytest.raises(NotFound):
             await presence.set_availability(session, new_id(), "away")
+
+
+async def test_a_process_that_was_only_slow_wakes_the_dispatcher(world: World) -> None:
+    agent, there = await world.agent(present=False), await world.agent(present=False)
+    await open_socket(world, agent)
+    await open_socket(world, there, "p2")
+    await ago(world, 20)
+    heard = await world.database.connect()
+    topics: list[str] = []
+    facts: list[str] = []
+    await heard.add_listener(CHANNEL, lambda *found: topics.append(str(found[3])))
+    await heard.add_listener(EPHEMERAL, lambda *found: facts.append(str(found[3])))
+    await presence.renew(world.database, "p1", lease_s=30)
+    await heard.fetchval("SELECT 1")
+    assert (topics, facts) == ([], []), "the lease had not run out"
+    await ago(world, 40)
+    await presence.renew(world.database, "p1", lease_s=30)
+    await heard.fetchval("SELECT 1")
+    await heard.close()
+    assert topics == ["dispatch"]
+    [fact] = [orjson.loads(fact) for fact in facts]
+    assert fact["frame"]["agent"]["id"] == str(agent.id)
+    assert fact["frame"]["agent"]["present"] is True
+
+
+async def test_with_another_socket_nobody_is_lost(world: World) -> None:
+    """The same agent at two windows of two processes: one dies, what they hold stays."""
+    queue = await world.queue()
+    agent = await world.agent(queue, present=False)
+    await open_socket(world, agent, "p1")
+    await open_socket(world, agent, "p2")
+    conversation = await world.waits(queue, channel="webchat")
+    await world.dispatch()
+    await world.accept(await world.offered(conversation))
+    await ago(world, 91)
+    await presence.renew(world.database, "p2", lease_s=30)
+    await reap(world)
+    assert (await world.conversation(conversation)).assignee_id == agent.id
+    assert await world.entry(conversation) is None
+
+
+async def test_others_are_told_that_an_agent_is_lost(world: World) -> None:
+    agent = await world.agent(present=False)
+    await open_socket(world, agent)
+    await ago(world, 91)
+    heard = await world.database.connect()
+    facts: list[str] = []
+    await heard.add_listener(EPHEMERAL, lambda *found: facts.append(str(found[3])))
+    await reap(world)
+    await heard.fetchval("SELECT 1")
+    await heard.close()
+    assert [orjson.loads(fact)["frame"]["agent"]["present"] for fact in facts] == [False]
+
+
+async def test_who_is_asked_about_what_a_lost_agent_had_goes_on_being_asked(world: World) -> None:
+    """An escalated conversation of a lost agent is out to a supervisor: their offer stays, and its age."""
+    queue = await world.queue()
+    agent = await world.agent(queue, present=False)
+    await open_socket(world, agent)
+    conversation = await world.waits(queue, channel="webchat")
+    await world.dispatch()
+    await world.accept(await world.offered(conversation))
+    supervisor = await world.agent(role=Role.SUPERVISOR)
+    async with world.holding(conversation) as (session, held):
+        await queues.requeue(session, held, await world.catalog(), escalated=True)
+    await world.dispatch()
+    before = await world.entry(conversation)
+    await ago(world, 91)
+    async with world.database.begin() as session:  # the supervisor is there all the time
+        await session.execute(
+            text("UPDATE agent_session SET lease_until = now() + interval '1 min' WHERE agent_id = :a"),
+            {"a": supervisor.id},
+        )
+    await reap(world)
+    assert (await world.conversation(conversation)).assignee_id is None
+    offer, entry = await world.offered(conversation), await world.entry(conversation)
+    assert entry is not None
+    assert before is not None
+    assert (offer.status, offer.agent_id) == ("pending", supervisor.id)
+    assert (entry.state, entry.order_at, entry.escalated) == ("offered", before.order_at, True)
+    assert await world.broken() == []

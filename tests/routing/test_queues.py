@@ -136,15 +136,19 @@ async def test_waiting_again_keeps_the_age_and_withdraws_the_offer(world: World)
     conversation = await world.waits(here, age_s=400, boost_s=10)
     before = await entry_of(world, conversation)
     await world.dispatch()
-    await world.enqueue(conversation, queue_id=here, weight=2, boost_s=600, escalated=True)
+    async with world.database.begin() as session:
+        await session.execute(text("UPDATE conversation SET category = 'urgent'"))
+    await world.enqueue(conversation, queue_id=here, escalated=True)
     after = await entry_of(world, conversation)
     assert (after.state, after.weight, after.escalated) == ("waiting", 2, True)
     assert (after.enqueued_at, after.order_at) == (before.enqueued_at, before.enqueued_at - timedelta(minutes=10))
+    assert after.boosts == {"category:urgent": 600}
     assert (await world.offered(conversation)).status == "rescinded"
     assert await world.load(agent) == 0
     given = before.enqueued_at + timedelta(seconds=5)
-    await world.enqueue(conversation, queue_id=here, weight=2, boost_s=0, enqueued_at=given)
-    assert (await entry_of(world, conversation)).order_at == given
+    await world.enqueue(conversation, queue_id=here, weight=5, enqueued_at=given)
+    again = await entry_of(world, conversation)
+    assert (again.order_at, again.weight, again.escalated) == (given - timedelta(minutes=10), 5, True)
 
 
 async def test_a_reopened_matter_is_as_old_as_its_reopening(world: World) -> None:
@@ -207,12 +211,62 @@ async def test_a_new_category_in_the_same_queue_keeps_the_offer(world: World) ->
 
 async def test_a_new_category_leaves_what_somebody_has(world: World) -> None:
     here = await world.queue(category="routine")
-    await world.queue(category="urgent")
+    await world.queue(category="complex")
     conversation, agent = await assigned(world, here)
-    await reclassify(world, conversation, "urgent")
+    await reclassify(world, conversation, "complex")
     held = await world.conversation(conversation)
     assert (held.queue_id, held.assignee_id) == (here, agent.id)
     assert await world.entry(conversation) is None
+
+
+async def test_a_new_grade_of_what_somebody_has_lets_others_step_in(world: World) -> None:
+    """Urgent: supervisors or technical support, while its agent has it."""
+    here = await world.queue(category="routine")
+    await world.queue(category="urgent")
+    conversation, agent = await assigned(world, here, age_s=500)
+    await reclassify(world, conversation, "urgent")
+    held, entry = await world.conversation(conversation), await entry_of(world, conversation)
+    assert (held.queue_id, held.assignee_id, entry.queue_id) == (here, agent.id, here)
+    assert (entry.escalated, entry.specialists, entry.weight) == (True, ["technical_support"], 2)
+    assert entry.enqueued_at == held.created_at
+    other, supervisor = await world.agent(here), await world.agent(role="supervisor")
+    await world.dispatch()
+    assert (await world.offered(conversation)).agent_id == supervisor.id
+    await world.reject(await world.offered(conversation))
+    await world.dispatch()
+    assert await world.load(other) == 0
+    await reclassify(world, conversation, "routine")
+    assert (await entry_of(world, conversation)).escalated, "they were asked; it ends when one accepts"
+    assert await world.broken() == []
+
+
+async def test_a_new_grade_is_nothing_new_to_who_may_handle_it(world: World) -> None:
+    here = await world.queue(category="routine")
+    agent = await world.agent(here, skills=["technical_support"])
+    conversation = await world.waits(here, target_agent_id=agent.id)
+    await world.dispatch()
+    await world.accept(await world.offered(conversation))
+    await reclassify(world, conversation, "urgent")
+    assert await world.entry(conversation) is None
+
+
+async def test_a_new_grade_of_what_waits(world: World) -> None:
+    here = await world.queue(category="routine")
+    conversation = await world.waits(here, excluded=["somebody"])
+    async with world.holding(conversation) as (session, held):
+        held.matter, held.severity = "complaint", "critical"
+        session.add(held)
+        await queues.reclassified(session, held, await world.catalog())
+    entry = await entry_of(world, conversation)
+    assert (entry.escalated, entry.specialists, entry.boosts) == (True, [], {"severity:critical": 3600})
+    assert entry.order_at == entry.enqueued_at - timedelta(hours=1)
+    assert entry.excluded == ["somebody"]
+    async with world.holding(conversation) as (session, held):
+        held.severity = "minor"
+        session.add(held)
+        await queues.reclassified(session, held, await world.catalog())
+    entry = await entry_of(world, conversation)
+    assert (entry.escalated, entry.boosts, entry.order_at) == (False, {}, entry.enqueued_at)
 
 
 async def test_resolving_one_that_is_also_offered_to_a_supervisor(world: World) -> None:

@@ -21,22 +21,27 @@ from app.db import Database
 from app.models import (
     Agent,
     AgentSession,
+    Calendar,
     CategorySetting,
     Channel,
     Contact,
     ContactIdentity,
     Conversation,
     Event,
+    GradedResponse,
     Message,
     Offer,
     Queue,
     QueueEntry,
     QueueMember,
+    RoutingDecision,
 )
-from app.models.words import AuthorType, Availability, Direction, Role
+from app.models.words import AuthorType, Availability, DecisionKind, Direction, Role
 from app.routing import offers, queues
 from app.routing.dispatcher import Dispatcher
+from app.routing.patience import RETRY_S, Patience
 from app.settings import Settings
+from app.sla.calendar import from_row
 
 
 class FixedCatalog(CatalogCache):
@@ -72,7 +77,9 @@ class World:
             self.channels[kind] = channel.id
         return self.channels[kind]
 
-    async def agents(self, count: int, *queue_ids: UUID, present: bool = True, **fields: Any) -> list[Agent]:
+    async def agents(
+        self, count: int, *queue_ids: UUID, present: bool = True, level: int = 1, **fields: Any
+    ) -> list[Agent]:
         """Online, with an open socket each, unless told otherwise."""
         values: dict[str, Any] = {"availability": Availability.ONLINE, "role": Role.AGENT, **fields}
         made: list[Agent] = []
@@ -84,7 +91,9 @@ class World:
             session.add_all(made)
             await session.flush()
             session.add_all(
-                QueueMember(queue_id=queue_id, agent_id=agent.id) for agent in made for queue_id in queue_ids
+                QueueMember(queue_id=queue_id, agent_id=agent.id, level=level)
+                for agent in made
+                for queue_id in queue_ids
             )
             if present:
                 session.add_all(
@@ -152,7 +161,45 @@ class World:
         async with self.database.begin() as session:
             found = (await session.exec(select(Queue).where(col(Queue.active)).order_by(col(Queue.id)))).all()
             categories = (await session.exec(select(CategorySetting))).all()
-        return Catalog(1, {}, found, {setting.category: setting for setting in categories}, (), ())
+            graded = (await session.exec(select(GradedResponse).where(col(GradedResponse.active)))).all()
+            calendars = (await session.exec(select(Calendar))).all()
+        return Catalog(
+            1,
+            {},
+            found,
+            {setting.category: setting for setting in categories},
+            (),
+            (),
+            graded,
+            {row.id: from_row(row) for row in calendars},
+        )
+
+    async def patience(self, database: Database | None = None) -> float | None:
+        """Everything that is due for those who wait; seconds to the next."""
+        patience = Patience(database or self.database, FixedCatalog(await self.catalog()))
+        while (wait_s := await patience.step()) in (0, RETRY_S):
+            pass
+        return wait_s
+
+    async def let_wait(self, seconds: float, *conversation_ids: UUID) -> None:
+        """Time passes for these entries, by the database's clock; their age in the order stays."""
+        async with self.database.begin() as session:
+            await session.execute(
+                text(
+                    "UPDATE queue_entry SET (entered_at, round_at, target_until, next_at) = (entered_at - past, "
+                    "round_at - past, target_until - past, next_at - past) FROM make_interval(secs => :s) past "
+                    "WHERE conversation_id = ANY(CAST(:ids AS uuid[]))"
+                ),
+                {"s": seconds, "ids": list(conversation_ids)},
+            )
+
+    async def decisions(self, conversation_id: UUID) -> list[RoutingDecision]:
+        """What routing did with it besides offers, in order."""
+        query = select(RoutingDecision).where(
+            col(RoutingDecision.conversation_id) == conversation_id, col(RoutingDecision.kind) != DecisionKind.OFFER
+        )
+        async with self.database.begin() as session:
+            return list((await session.exec(query.order_by(col(RoutingDecision.id)))).all())
 
     async def dispatcher(self, database: Database | None = None) -> Dispatcher:
         return Dispatcher(database or self.database, FixedCatalog(await self.catalog()), self.settings)
@@ -160,7 +207,7 @@ class World:
     async def dispatch(self) -> None:
         """Until there is nothing more to offer."""
         dispatcher = await self.dispatcher()
-        while await dispatcher.step() is not None:
+        while (delay := await dispatcher.step()) is not None and delay < 1:
             pass
 
     async def offered(self, conversation_id: UUID) -> Offer:
@@ -203,6 +250,16 @@ class World:
     async def load(self, agent: Agent | UUID) -> int:
         async with self.database.begin() as session:
             return (await session.get_one(Agent, agent if isinstance(agent, UUID) else agent.id)).load
+
+    async def agent_now(self, agent: Agent) -> Agent:
+        async with self.database.begin() as session:
+            return await session.get_one(Agent, agent.id)
+
+    async def events(self, conversation_id: UUID) -> list[Event]:
+        """All that was told of a conversation, in the order of the stream."""
+        query = select(Event).where(col(Event.conversation_id) == conversation_id)
+        async with self.database.begin() as session:
+            return list((await session.exec(query.order_by(col(Event.pos), col(Event.id)))).all())
 
     @asynccontextmanager
     async def holding(self, conversation_id: UUID) -> AsyncIterator[tuple[AsyncSession, Conversation]]:

@@ -1,0 +1,25 @@
+"""Who serves which queue: read through the view `queue_agent`, which adds the members of teams to a queue's own."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import Integer, Uuid, column, select, table
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+QUEUE_AGENT = table("queue_agent", column("queue_id", Uuid), column("agent_id", Uuid), column("level", Integer))
+"""One row per agent and queue; `level` is the lowest by which the agent serves it."""
+
+
+async def queues_of(session: AsyncSession, agent_id: UUID) -> list[UUID]:
+    """The queues that an agent serves, active or not, by id."""
+    statement = select(QUEUE_AGENT.c.queue_id).where(QUEUE_AGENT.c.agent_id == agent_id)
+    found = await session.execute(statement.order_by(QUEUE_AGENT.c.queue_id))
+    return list(found.scalars())
+
+
+async def agents_of(session: AsyncSession, queue_id: UUID) -> list[UUID]:
+    """The agents who serve a queue, active or not, by id."""
+    statement = select(QUEUE_AGENT.c.agent_id).where(QUEUE_AGENT.c.queue_id == queue_id)
+    found = await session.execute(statement.order_by(QUEUE_AGENT.c.agent_id))
+    return list(found.scalars())

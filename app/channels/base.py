@@ -31,7 +31,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """`(kind, value)` names the person on this channel; `address` is what a reply needs to reach them."""
+    """`(kind, value)` names the person on this channel; `address` is what a reply needs to reach them.
+
+    `contact_id` is the id that their contact gets when this message makes it, where it has to be known before.
+    """
 
     kind: str
     value: str
@@ -40,6 +43,7 @@ class Sender:
     phone: str | None = None
     language: str | None = None
     address: Mapping[str, Any] = field(default_factory=dict)
+    contact_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -175,17 +176,23 @@ class Intake:
     async def _store_slowly(self, entry: Entry, prepared: Prepared, outcome: Outcome) -> Outcome:
         """Wake, reopen or re-classify the conversation and store the message, in one transaction."""
         for _ in range(_SLOW_ATTEMPTS):
-            async with self._database.begin() as session:
-                if outcome.conversation_id is not None:
-                    await self._make_ready(session, outcome.conversation_id, prepared)
-                connection = await driver(session)
-                alone = Entry(entry.channel_id, entry.transport, {}, b"", entry.correlation_id, [prepared])
-                values = lanes.arguments([alone])
-                rows = await connection.fetch(lanes.STATEMENT, [], [], *values[2:])
-                outcome = lanes.group([alone], rows)[0][0]
+            try:
+                outcome = await self._store_alone(entry, prepared, outcome)
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):  # their contact was merged meanwhile
+                continue
             if outcome.outcome in ("stored", "duplicate") and outcome.message_id is not None:
                 return outcome
         raise Problem("the conversation changes faster than the message can be stored")
+
+    async def _store_alone(self, entry: Entry, prepared: Prepared, outcome: Outcome) -> Outcome:
+        async with self._database.begin() as session:
+            if outcome.conversation_id is not None:
+                await self._make_ready(session, outcome.conversation_id, prepared)
+            connection = await driver(session)
+            alone = Entry(entry.channel_id, entry.transport, {}, b"", entry.correlation_id, [prepared])
+            values = lanes.arguments([alone])
+            rows = await connection.fetch(lanes.STATEMENT, [], [], *values[2:])
+            return lanes.group([alone], rows)[0][0]
 
     async def _make_ready(self, session: AsyncSession, conversation_id: UUID, prepared: Prepared) -> None:
         conversation = await queries.lock(session, conversation_id)

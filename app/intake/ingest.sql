@@ -38,8 +38,8 @@ BEGIN
           FROM unnest(p_channel, p_external) WITH ORDINALITY AS u(ch, ext, n)) k
     LEFT JOIN message m ON m.channel_id = k.ch AND m.external_id = k.ext;
 
-    -- Who wrote.
-    SELECT array_agg(i.id ORDER BY k.n), array_agg(i.contact_id ORDER BY k.n) INTO v_identity, v_contact
+    -- Who wrote; an identity that goes by another one (a visitor who has told us who they are) is that one.
+    SELECT array_agg(coalesce(i.same_as, i.id) ORDER BY k.n), array_agg(i.contact_id ORDER BY k.n) INTO v_identity, v_contact
     FROM unnest(p_channel, p_kind, p_value) WITH ORDINALITY AS k(ch, kind, val, n)
     LEFT JOIN contact_identity i ON i.channel_id = k.ch AND i.kind = k.kind AND i.value = k.val;
 
@@ -61,7 +61,7 @@ BEGIN
                'standard', '{}', 1
         FROM fresh WHERE (item->>'identity_id')::uuid IN (SELECT id FROM identity);
 
-        SELECT array_agg(i.id ORDER BY k.n), array_agg(i.contact_id ORDER BY k.n) INTO v_identity, v_contact
+        SELECT array_agg(coalesce(i.same_as, i.id) ORDER BY k.n), array_agg(i.contact_id ORDER BY k.n) INTO v_identity, v_contact
         FROM unnest(p_channel, p_kind, p_value) WITH ORDINALITY AS k(ch, kind, val, n)
         LEFT JOIN contact_identity i ON i.channel_id = k.ch AND i.kind = k.kind AND i.value = k.val;
     END IF;
@@ -92,13 +92,20 @@ BEGIN
             ON CONFLICT (identity_id, channel_id) WHERE status <> 'closed' DO NOTHING
             RETURNING id
         ), won AS (
-            SELECT f.item, made.id FROM fresh f JOIN made ON made.id = (f.item->>'conversation_id')::uuid
-        ), queued AS (
-            INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, excluded, boosts,
-                                    enqueued_at, order_at)
-            SELECT id, (item->>'queue_id')::uuid, 'waiting', (item->>'weight')::int, '{}', false, '{}', 0, '{}', '{}', now(),
-                   now() - make_interval(secs => (item->>'boost_s')::float8)
+            SELECT f.item, f.contact, made.id FROM fresh f JOIN made ON made.id = (f.item->>'conversation_id')::uuid
+        ), queued AS (  -- as routing/enqueue.sql does it
+            INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, excluded,
+                                    boosts, enqueued_at, order_at, entered_at, next_at)
+            SELECT won.id, q.id, 'waiting', (item->>'weight')::int, '{}', (item->>'escalated')::bool,
+                   ARRAY(SELECT jsonb_array_elements_text(item->'specialists')), 0, '{}',
+                   b.boosts, now(), now() - make_interval(secs => b.boost_s), now(),
+                   next_at_v1(q.rings, q.overflow_queue_id, q.overflow_after_s, q.max_wait_s, q.when_closed, q.calendar_id, now(), 0,
+                              (item->>'escalated')::bool, false, NULL, NULL, NULL)
             FROM won
+            JOIN queue q ON q.id = (item->>'queue_id')::uuid
+            CROSS JOIN LATERAL boosts_v1(item->>'category', item->>'matter', item->>'severity', item->>'channel_type',
+                                         contact, won.id, now()) b
+            RETURNING CASE WHEN next_at IS NOT NULL THEN pg_notify('roundtrip', 'patience') END
         ), classified AS (
             INSERT INTO classification(id, conversation_id, message_id, category, matter, severity, complaint_type, source, fired)
             SELECT (item->>'classification_id')::uuid, id, (item->>'message_id')::uuid, item->>'category', item->>'matter',
@@ -112,6 +119,16 @@ BEGIN
                now() + make_interval(secs => t.target_s),
                now() + make_interval(secs => t.target_s * t.warn_percent / 100.0)
         FROM won, jsonb_to_recordset(item->'clocks') AS t(id uuid, policy_id uuid, metric text, target_s int, warn_percent int);
+
+        -- Making a conversation has locked its identity (by the foreign key). Was the sender merged into somebody else
+        -- before that? Then all of it is done anew (the caller tries again), so that nobody gets a second conversation.
+        IF EXISTS (
+            SELECT 1 FROM unnest(v_identity, v_contact) AS k(identity, contact)
+            JOIN contact_identity i ON i.id = k.identity
+            WHERE i.same_as IS NOT NULL OR i.contact_id <> k.contact
+        ) THEN
+            RAISE serialization_failure USING MESSAGE = 'a sender was merged into another contact meanwhile';
+        END IF;
 
         SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
         FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)

@@ -1,8 +1,15 @@
-"""Rate limits at the widget's edge: a token bucket per key, in memory."""
+"""Rate limits at the widget's edge: a token bucket per key, in memory: of each process for itself."""
+
+from __future__ import annotations
 
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+
+from app.errors import TooManyRequests
+from app.settings import Settings
+
+_WIDER = 20  # an address may be a whole office
 
 
 class Buckets:
@@ -26,7 +33,28 @@ class Buckets:
 
 @dataclass(frozen=True)
 class WidgetLimits:
-    """Per visitor, and per address (which an office may share: wider)."""
+    """Messages per visitor and, wider, per address; what else a visitor sends; hellos and new visitors per address."""
 
     visitor: Buckets
     address: Buckets
+    signals: Buckets
+    hellos: Buckets
+    newcomers: Buckets
+
+
+def widget_limits(settings: Settings) -> WidgetLimits:
+    rate, burst = settings.widget_rate_per_s, settings.widget_burst
+    return WidgetLimits(
+        visitor=Buckets(rate, burst),
+        address=Buckets(rate * _WIDER, burst * _WIDER),
+        signals=Buckets(rate, burst),
+        hellos=Buckets(settings.widget_hellos_per_s, settings.widget_hello_burst),
+        newcomers=Buckets(settings.widget_newcomers_per_s, settings.widget_newcomer_burst),
+    )
+
+
+def require(*waits: float) -> None:
+    """The longest of what `take` answered. Raises TooManyRequests."""
+    wait = max(waits)
+    if wait:
+        raise TooManyRequests(f"slow down; try again in {wait:.1f} s", retry_after=max(round(wait, 1), 0.1))

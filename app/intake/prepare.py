@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,8 @@ import orjson
 from app import log
 from app.catalog import Catalog, ChannelAccount
 from app.channels.base import InboundMessage
+from app.conversations import grading
+from app.conversations.grading import Grade
 from app.events import shapes
 from app.ids import new_id
 from app.models.words import AuthorType, ClockMetric, Direction, MessageKind
@@ -45,7 +47,6 @@ class _Place:
     queue_id: UUID
     queue_name: str
     weight: int
-    boost_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Preparer:
         self.catalog = catalog
         self._place = cache(self._find_place)
         self._aims = cache(self._find_aims)
+        self._grade = cache(partial(grading.grade, catalog.graded))
         self._classifier = Classifier(catalog.rules)
         for code, why in self._classifier.skipped:
             _logger.error("classification rule left out", code=code, why=why)
@@ -70,7 +72,7 @@ class Preparer:
     def _find_place(self, account_queue_id: UUID | None, category: str) -> _Place:
         queue = choose_queue(self.catalog, account_queue_id, category)
         setting = self.catalog.categories[category]
-        return _Place(queue.id, queue.name, setting.weight, setting.boost_s)
+        return _Place(queue.id, queue.name, setting.weight)
 
     def _find_aims(self, facts: tuple[str | None, ...]) -> _Aims:
         """There are as many facts as words for them: each combination is worked out once per catalog."""
@@ -100,11 +102,12 @@ class Preparer:
         """Everything that can be known of a message before the database is asked."""
         found = self._classifier.classify(message.text, subject=message.subject, hint=message.category)
         place = self._place(account.queue_id, found.category)
+        grade = self._grade(found.category, found.matter, found.severity, found.complaint_type)
         facts = (account.type, found.category, found.matter, found.severity, found.warranty, place.queue_name)
         sender = message.sender
         item = {
             **_written(message, files, correlation_id),
-            **_opening(account, message, found, place, self._aims(facts)),
+            **_opening(account, message, found, place, grade, self._aims(facts)),
         }
         row = orjson.dumps(item, default=str).decode()
         return Prepared(account.id, message.external_id, sender.kind, sender.value, target, row, found)
@@ -153,7 +156,7 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
 
 
 def _opening(
-    account: ChannelAccount, message: InboundMessage, found: Classified, place: _Place, aims: _Aims
+    account: ChannelAccount, message: InboundMessage, found: Classified, place: _Place, grade: Grade, aims: _Aims
 ) -> dict[str, Any]:
     """What is made when this is somebody's first message: contact, conversation, its entry in a queue, its clocks."""
     conversation_id = new_id()
@@ -172,7 +175,7 @@ def _opening(
     )
     return {
         "identity_id": new_id(),
-        "contact_id": new_id(),
+        "contact_id": message.sender.contact_id or new_id(),
         "conversation_id": conversation_id,
         "classification_id": new_id(),
         "channel_type": account.type,
@@ -184,7 +187,8 @@ def _opening(
         "fired": found.fired,
         "queue_id": place.queue_id,
         "weight": place.weight,
-        "boost_s": place.boost_s,
+        "escalated": grade.escalate,
+        "specialists": grade.specialists,
         "policy_id": aims.policy_id,
         "clocks": [{"id": new_id(), **clock} for clock in aims.clocks],
         "opened": opened,

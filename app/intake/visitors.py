@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import jwt
+from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,8 +19,9 @@ from app.channels.base import Sender
 from app.clock import now
 from app.errors import Unauthorized
 from app.ids import new_id, new_token, token_hash
-from app.models import Contact, ContactIdentity, Conversation, Visitor
-from app.models.words import ConversationStatus
+from app.intake import recognition
+from app.models import Contact, ContactIdentity, Conversation, Message, ResolutionCycle, Visitor
+from app.models.words import ConversationStatus, Direction
 
 VALID_DAYS = 180
 IDENTITY_MAX_S = 24 * 3600
@@ -31,39 +35,121 @@ class BadIdentity(Unauthorized):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What `identify` found out. `token` is the visitor's, new or as given."""
+class Claims:
+    """What an identity token says."""
 
-    visitor: Visitor
+    id: str
+    name: str | None
+    email: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What `identify` found out. `token` is the visitor's, new or as given; `contact` is None before the first message
+    of somebody anonymous. `stream` is the contact whose events are theirs, also before there is one; `before` the one
+    whose they were until this very hello."""
+
+    visitor_id: UUID
     token: str
     sender: Sender
+    contact: Contact | None
+    before: UUID | None = None
+
+    @property
+    def stream(self) -> UUID:
+        return self.contact.id if self.contact else self.visitor_id
+
+    @property
+    def absorbed(self) -> UUID | None:
+        """The contact that this hello has merged into theirs."""
+        return self.before if self.before != self.stream else None
 
 
 async def identify(
-    session: AsyncSession, account: ChannelAccount, *, visitor_token: str | None, identity: str | None
+    session: AsyncSession,
+    account: ChannelAccount,
+    *,
+    visitor_token: str | None,
+    identity: str | None,
+    admit: Callable[[], None] = lambda: None,
 ) -> Known:
-    """Find or make the visitor; a valid `identity` names them from now on. Raises BadIdentity."""
+    """Find or make the visitor; a valid `identity` names them from now on, and what they wrote before is theirs.
+
+    A visitor who is known as somebody stays so without an `identity`; with somebody else's a new visitor is made, who
+    sees nothing of the first. `admit` may refuse to make a visitor. Raises BadIdentity and what `admit` raises.
+    """
     claims = read_identity(getattr(account.config, "identity_secret", None), identity) if identity else None
     visitor = await _find(session, account, visitor_token) if visitor_token else None
+    if visitor is not None and claims is None and await _is_left_over(session, account, visitor):
+        visitor = None
+    before = await _stream_of(session, account, visitor) if visitor is not None and claims is not None else None
+    if visitor is not None and claims is not None and not await _becomes(session, account, visitor, claims):
+        visitor = before = None
     token = visitor_token
     if visitor is None or token is None:
-        token = new_token("visitor")
-        visitor = Visitor(
-            id=new_id(),
-            channel_id=account.id,
-            digest=token_hash(token),
-            identity_value="",
-            expires_at=now() + timedelta(days=VALID_DAYS),
-        )
-        visitor.identity_value = str(visitor.id)
+        admit()
+        visitor, token = _new(account)
+        if claims is not None:
+            await recognition.introduce(session, account.id, visitor, user=claims.id)
     if claims is not None:
-        visitor.identity_kind, visitor.identity_value = "user", claims["id"]
-        visitor.name, visitor.email = claims.get("name"), claims.get("email")
+        visitor.name, visitor.email = claims.name, claims.email
     visitor.last_seen_at = now()
     visitor.expires_at = now() + timedelta(days=VALID_DAYS)
     session.add(visitor)
-    sender = Sender(kind=visitor.identity_kind, value=visitor.identity_value, name=visitor.name, email=visitor.email)
-    return Known(visitor, token, sender)
+    sender = sender_of(visitor)
+    contact = await contact_of(session, account, sender)
+    if contact is not None and claims is not None:
+        recognition.fill(contact, name=claims.name, email=claims.email)
+    return Known(visitor.id, token, sender, contact, before)
+
+
+async def _stream_of(session: AsyncSession, account: ChannelAccount, visitor: Visitor) -> UUID:
+    contact = await contact_of(session, account, sender_of(visitor))
+    return contact.id if contact else visitor.id
+
+
+async def _becomes(session: AsyncSession, account: ChannelAccount, visitor: Visitor, claims: Claims) -> bool:
+    """Whether this visitor is, or can become, the person of the claims."""
+    if visitor.identity_kind == "user":
+        return visitor.identity_value == claims.id
+    return await recognition.recognise(session, account.id, visitor, user=claims.id)
+
+
+async def _is_left_over(session: AsyncSession, account: ChannelAccount, visitor: Visitor) -> bool:
+    """Whether the visitor's contact was there and its identity is gone: what comes now is somebody new."""
+    wrote_before = await session.get(Contact, visitor.id) is not None
+    return wrote_before and await contact_of(session, account, sender_of(visitor)) is None
+
+
+def _new(account: ChannelAccount) -> tuple[Visitor, str]:
+    token, visitor_id = new_token("visitor"), new_id()
+    visitor = Visitor(
+        id=visitor_id,
+        channel_id=account.id,
+        digest=token_hash(token),
+        identity_value=str(visitor_id),
+        expires_at=now() + timedelta(days=VALID_DAYS),
+    )
+    return visitor, token
+
+
+def sender_of(visitor: Visitor) -> Sender:
+    """As their messages name them. The contact that a first message makes has the visitor's own id, so that every tab
+    of theirs follows it from the start."""
+    return Sender(
+        kind=visitor.identity_kind,
+        value=visitor.identity_value,
+        name=visitor.name,
+        email=visitor.email,
+        contact_id=visitor.id,
+    )
+
+
+async def again(session: AsyncSession, account: ChannelAccount, known: Known) -> Known:
+    """The same visitor as they are known now: another tab may have said who they are, a supervisor merged them."""
+    visitor = await session.get_one(Visitor, known.visitor_id)
+    sender = sender_of(visitor)
+    return Known(visitor.id, known.token, sender, await contact_of(session, account, sender))
 
 
 async def _find(session: AsyncSession, account: ChannelAccount, token: str) -> Visitor | None:
@@ -77,8 +163,8 @@ async def _find(session: AsyncSession, account: ChannelAccount, token: str) -> V
     return found.one_or_none()
 
 
-def read_identity(secret: Any, token: str) -> dict[str, Any]:
-    """The claims that matter: id, name, email. HS256 with the channel's secret; `exp` is required. Raises BadIdentity."""
+def read_identity(secret: Any, token: str) -> Claims:
+    """The claims that matter. HS256 with the channel's secret; `exp` is required. Raises BadIdentity."""
     if secret is None:
         raise BadIdentity("this channel has no identity_secret; remove identity from hello")
     try:
@@ -98,7 +184,12 @@ def read_identity(secret: Any, token: str) -> dict[str, Any]:
     name = claims.get("name") or " ".join(
         part for part in (claims.get("first_name"), claims.get("last_name")) if isinstance(part, str)
     )
-    return {"id": str(found)[:255], "name": str(name)[:255] or None, "email": claims.get("email")}
+    email = claims.get("email")
+    return Claims(_plain(found), _plain(name) or None, _plain(email) if isinstance(email, str) else None)
+
+
+def _plain(value: Any) -> str:
+    return str(value).replace("\x00", "")[:255]
 
 
 async def contact_of(session: AsyncSession, account: ChannelAccount, sender: Sender) -> Contact | None:
@@ -115,12 +206,49 @@ async def contact_of(session: AsyncSession, account: ChannelAccount, sender: Sen
     return found.one_or_none()
 
 
-async def conversation_of(session: AsyncSession, account: ChannelAccount, contact: Contact) -> Conversation | None:
-    """The open one, else the newest."""
+async def conversation_of(session: AsyncSession, account: ChannelAccount, sender: Sender) -> Conversation | None:
+    """The one that their next message joins; else another that is open, else the newest."""
+    me = (
+        select(ContactIdentity.contact_id, ContactIdentity.id, ContactIdentity.same_as)
+        .where(
+            col(ContactIdentity.channel_id) == account.id,
+            col(ContactIdentity.kind) == sender.kind,
+            col(ContactIdentity.value) == sender.value,
+        )
+        .subquery()
+    )
+    closed = col(Conversation.status) == ConversationStatus.CLOSED
+    mine = col(Conversation.identity_id) == func.coalesce(me.c.same_as, me.c.id)
     found = await session.exec(
         select(Conversation)
-        .where(col(Conversation.contact_id) == contact.id, col(Conversation.channel_id) == account.id)
-        .order_by((col(Conversation.status) == ConversationStatus.CLOSED).asc(), col(Conversation.id).desc())
+        .join(me, col(Conversation.contact_id) == me.c.contact_id)
+        .where(col(Conversation.channel_id) == account.id)
+        .order_by(closed.asc(), mine.desc(), col(Conversation.id).desc())
         .limit(1)
     )
     return found.one_or_none()
+
+
+async def receipt_of(session: AsyncSession, contact: Contact, receipt_id: UUID | None) -> UUID | None:
+    """The receipt they mean, if it is theirs; without an id the newest one."""
+    query = (
+        select(ResolutionCycle.id)
+        .join(Conversation, col(Conversation.id) == col(ResolutionCycle.conversation_id))
+        .where(col(Conversation.contact_id) == contact.id)
+        .order_by(col(ResolutionCycle.id).desc())
+        .limit(1)
+    )
+    if receipt_id is not None:
+        query = query.where(col(ResolutionCycle.id) == receipt_id)
+    return (await session.exec(query)).one_or_none()
+
+
+async def messages_of(session: AsyncSession, conversation: Conversation, *, limit: int) -> list[Message]:
+    """The newest, oldest first, without notes."""
+    found = await session.exec(
+        select(Message)
+        .where(col(Message.conversation_id) == conversation.id, col(Message.direction) != Direction.NOTE)
+        .order_by(col(Message.seq).desc())
+        .limit(limit)
+    )
+    return list(reversed(found.all()))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from app.events import frames
+from app.events.frames import Event, Place, ServerFrame, Wire
+from app.models.words import ConversationStatus, CycleState
 
 TEXT_LIMIT = 10_000
 FILES_LIMIT = 5
@@ -85,14 +89,97 @@ WidgetCommand = Annotated[
 ]
 COMMANDS: TypeAdapter[Any] = TypeAdapter(WidgetCommand)
 
-EVENTS: dict[str, str] = {
-    "message.created": "message: id, seq, direction, kind, author, text, attachments, status, client_message_id",
-    "message.status": "message_id, seq, status: how far an outbound message has come",
-    "conversation.updated": "conversation: id, status, last_seq",
-    "agent.joined": "agent: name",
-    "feedback.requested": "receipt: id, problem, resolution, commitment, url",
-    "typing": "conversation_id, on, author",
-    "resync_required": "reason: the cursor cannot be resumed; the welcome is a fresh snapshot",
-    "draining": "reconnect_in_s: this process is going away; reconnect with your cursor",
-    "pong": "the answer to ping",
-}
+
+class Shown(Wire):
+    """What a customer may know of their conversation."""
+
+    id: UUID
+    status: ConversationStatus
+    subject: str | None
+    last_seq: Place
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class ShownWhole(Shown):
+    """With its newest messages, how far the customer has read, and the page where they follow it."""
+
+    read_seq: Place
+    progress_url: str
+    messages: list[frames.Message]
+
+
+class Contact(Wire):
+    id: UUID
+    name: str | None
+
+
+class Welcome(ServerFrame):
+    """The answer to hello. Keep `visitor_token`: it is who you are the next time."""
+
+    type: Literal["welcome"]
+    re: frames.CommandId | None
+    visitor_token: str
+    contact: Contact | None
+    conversation: ShownWhole | None
+    cursor: frames.Cursor
+    heartbeat_s: float
+
+
+class Ok(ServerFrame):
+    """The command `re` was done and committed; its results are beside."""
+
+    type: Literal["ok"]
+    re: frames.CommandId | None
+    message_id: UUID | None = None
+    conversation_id: UUID | None = None
+    seq: Place | None = None
+    client_message_id: str | None = None
+    duplicate: bool | None = None
+    receipt_id: UUID | None = None
+    state: CycleState | None = None
+    conversation_status: ConversationStatus | None = None
+
+
+class ConversationUpdated(Event):
+    """It changed its state."""
+
+    type: Literal["conversation.updated"]
+    conversation: Shown
+
+
+class Named(Wire):
+    name: str
+
+
+class AgentJoined(Event):
+    """Who answers you from now on."""
+
+    type: Literal["agent.joined"]
+    agent: Named
+
+
+class Writer(Wire):
+    type: Literal["agent"]
+    name: str
+
+
+class TypingShown(ServerFrame):
+    """Somebody writes an answer, or stopped."""
+
+    type: Literal["typing"]
+    conversation_id: UUID
+    on: bool
+    author: Writer
+
+
+ANSWERS: tuple[type[ServerFrame], ...] = (Welcome, Ok, frames.Error, frames.Pong)
+EVENTS: tuple[type[ServerFrame], ...] = (
+    frames.MessageCreated,
+    frames.MessageStatus,
+    ConversationUpdated,
+    AgentJoined,
+    frames.FeedbackRequested,
+)
+EPHEMERAL: tuple[type[ServerFrame], ...] = (TypingShown, frames.ResyncRequired, frames.Draining)
+FRAMES: TypeAdapter[Any] = frames.adapter(*ANSWERS, *EVENTS, *EPHEMERAL)

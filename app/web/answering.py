@@ -38,8 +38,19 @@ SCRIPT_POLICY = f"{_SHUT}; script-src 'self'; connect-src 'self' ws: wss:"
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
+class Files(Protocol):
+    """Where the bytes of attachments lie."""
+
+    def open_path(self, sha256: str) -> Path: ...
+
+
 class Context(Protocol):
     """What the pages need of the process that serves them."""
+
+    @property
+    def files(self) -> Files: ...
+
+    def file_link(self, attachment_id: UUID) -> str: ...
 
     @property
     def database(self) -> Database: ...

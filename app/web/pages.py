@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from app.web import progress_page, receipt_page
+from app.web import file_page, progress_page, receipt_page
 from app.web.answering import SCRIPT_POLICY, PageRoute, asset_response, context_of, page
 
 _READ = ["GET", "HEAD"]
@@ -31,6 +31,11 @@ async def answer_receipt(request: Request, token: str) -> Response:
 @router.api_route("/c/{token}", methods=_READ)
 async def show_progress(request: Request, token: str) -> Response:
     return await progress_page.show(context_of(request), request, token)
+
+
+@router.api_route("/files/{token}", methods=_READ)
+async def send_file(request: Request, token: str) -> Response:
+    return await file_page.send(context_of(request), token)
 
 
 @router.api_route("/widget/demo", methods=_READ)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request, Response
 from sqlmodel import col, select
@@ -37,6 +38,7 @@ class Line:
     message: Message
     who: str
     receipt: Receipt | None
+    files: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ async def _matter(context: Context, session: AsyncSession, conversation: Convers
             snoozed_until=conversation.snoozed_until,
             at=at,
         ),
-        lines=[_line(message, receipts) for message in messages],
+        lines=[_line(context, message, receipts) for message in messages],
         receipts=receipts,
         shortened=bool(messages) and messages[0].seq > 1 and len(messages) == MESSAGES_SHOWN,
     )
@@ -132,9 +134,16 @@ def _link(context: Context, cycle: ResolutionCycle, at: datetime) -> str | None:
     return link_of(context.settings.base_url, context.vault.sign("feedback", cycle.id, valid_s=left))
 
 
-def _line(message: Message, receipts: Sequence[Receipt]) -> Line:
+def _line(context: Context, message: Message, receipts: Sequence[Receipt]) -> Line:
     who = {AuthorType.CONTACT: "you", AuthorType.AGENT: "service"}.get(AuthorType(message.author_type), "automatic")
-    return Line(message, who, next((item for item in receipts if item.cycle.message_id == message.id), None))
+    receipt = next((item for item in receipts if item.cycle.message_id == message.id), None)
+    return Line(message, who, receipt, [_file(context, item) for item in message.attachments])
+
+
+def _file(context: Context, item: Mapping[str, Any]) -> dict[str, Any]:
+    """Its address is None while it is not stored here."""
+    url = context.file_link(UUID(item["id"])) if item.get("sha256") else None
+    return {"name": item["name"], "media_type": item["media_type"], "size": item["size"], "url": url}
 
 
 def _shape(matter: Matter) -> dict[str, Any]:
@@ -158,9 +167,6 @@ def _message_shape(line: Line) -> dict[str, Any]:
         "kind": message.kind,
         "from": {"you": "customer", "service": "service"}.get(line.who, "system"),
         "text": message.text,
-        "attachments": [
-            {"name": item["name"], "media_type": item["media_type"], "size": item["size"]}
-            for item in message.attachments
-        ],
+        "attachments": line.files,
         "created_at": shapes.moment(message.created_at),
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
+import asyncpg
 import pytest
 
 from app import catalog as catalogs
@@ -17,6 +20,9 @@ from app.models import Channel
 from app.settings import Settings
 from app.vault import Vault
 from app.wakeups import Wakeups
+from tests.conftest import sibling
+from tests.intake.sites import Site, open_site
+from tests.support.server import Server
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -63,3 +69,33 @@ async def door(database: Database, vault: Vault, settings: Settings, channel: Ch
     door = await open_door(database, vault, settings)
     yield door
     await door.intake.stop()
+
+
+@pytest.fixture(scope="session")
+def own_database(cluster_url: str) -> Iterator[str]:
+    """A database that live servers of this folder migrate and share."""
+    name = f"widgets_{secrets.token_hex(6)}"
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(cluster_url)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run(f'CREATE DATABASE "{name}"'))
+    yield sibling(cluster_url, name)
+    asyncio.run(run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="session")
+def server(own_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two processes on one port: what one tab does, another tab may be told by the other process."""
+    live = Server(own_database, tmp_path_factory.mktemp("server"), workers=2)
+    asyncio.run(live.start())
+    yield live
+    assert asyncio.run(live.stop()) == 0, "SIGTERM must drain and exit 0"
+
+
+@pytest.fixture
+async def site(server: Server) -> Site:
+    """A shop of its own: its channel knows its users by a secret."""
+    return await open_site(server)

@@ -69,7 +69,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(server: Server) -> AsyncIterator[Scene]:
-    queue = await server.api("POST", "/queues", {"name": "Chat"})
+    queue = await server.api("POST", "/queues", {"name": f"Chat {secrets.token_hex(3)}"})
     agent = await server.make_agent("Ada Agent", queue_ids=[queue["id"]])
     channel = await server.make_channel("webchat", {"allowed_origins": []}, queue_id=queue["id"])
     async with chromium() as browser:

@@ -138,6 +138,8 @@ const on = {
   "conversation.resolved"(frame) { told(frame, "resolved: the receipt is on its way"); },
   "conversation.closed"(frame) { told(frame, "confirmed by the customer, closed"); },
   "conversation.reopened"(frame) { told(frame, `opened again: ${frame.reason}`); },
+  "agent.joined"(frame) { told(frame, `${frame.agent.name} joined`); },
+  "agent.mentioned"(frame) { say(`${frame.by.name ?? "A colleague"} asks for your help: ${frame.message.text}`); },
   "feedback.received"(frame) {
     const ratings = Object.entries(frame.ratings || {}).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${value}`);
     told(frame, ["feedback", frame.cycle?.state, ...ratings, frame.comment].filter(Boolean).join(" · "));
@@ -177,13 +179,17 @@ const on = {
   draining(frame) { attempts = 0; lost(socket, 0, frame.reconnect_in_s * (1 + Math.random())); },
 };
 
-/* Transcripts: gapless by seq; what is missing is fetched. */
+/* Transcripts, by seq: what is missing is fetched; what is not there then (a whisper to others) is not for us. */
 class Transcript {
   messages = new Map();
   events = [];
   top = 0;
   add(message) {
     this.messages.set(message.seq, message);
+    this.through(0);
+  }
+  through(seq) {
+    this.top = Math.max(this.top, seq);
     while (this.messages.has(this.top + 1)) this.top++;
   }
 }
@@ -192,14 +198,14 @@ const catchUp = async (id) => {
   const lines = transcripts.get(id);
   try {
     for (let more = true; more;) {
-      const before = lines.top;
-      const answer = await fetch(new URL(`api/v1/conversations/${id}/messages?after_seq=${before}`, location.href), {
+      const answer = await fetch(new URL(`api/v1/conversations/${id}/messages?after_seq=${lines.top}`, location.href), {
         headers: { Authorization: `Bearer ${kept.getItem("desk.token")}`, Accept: "application/json" },
       });
       const body = await answer.json();
       if (!answer.ok) throw new Error(body.detail);
       for (const message of body.items) lines.add(message);
-      more = Boolean(body.next_cursor) && lines.top > before;
+      lines.through(body.items.at(-1)?.seq ?? 0);
+      more = Boolean(body.next_cursor);
     }
   } catch (error) { say(`The transcript could not be read: ${error.message}`); }
   if (id === openId) { showTranscript(); markRead(); }
@@ -273,7 +279,7 @@ const showTranscript = () => {
   for (const message of lines ? [...lines.messages.values()].sort((one, other) => one.seq - other.seq) : []) {
     while (events.length && events[0].after < message.seq) rows.push(event(events.shift()));
     const kind = { inbound: "line", outbound: "line ours", note: "line note" }[message.direction];
-    const foot = [message.direction === "note" ? "note" : null, message.author.name || message.author.type, new Date(message.created_at).toLocaleString(), message.status, message.error];
+    const foot = [message.whisper ? "whisper" : message.direction === "note" ? "note" : null, message.author.name || message.author.type, new Date(message.created_at).toLocaleString(), message.status, message.error];
     rows.push(make("li", { class: kind }, make("p", {}, message.text), ...message.attachments.map((file) => make("p", {}, `Attachment: ${file.name}`)), make("small", {}, foot.filter(Boolean).join(" · "))));
   }
   rows.push(...events.map(event));

@@ -1,5 +1,5 @@
 /* The chat widget: <script src=".../static/widget.js" data-channel-id="..." async></script>
-   Optional: data-identity (a JWT of the site's backend), data-lang. */
+   Optional: data-lang; data-identity, a JWT of the site's backend, or empty when nobody is logged in. */
 (() => {
 "use strict";
 const script = document.currentScript, channel = script.dataset.channelId;
@@ -34,6 +34,7 @@ const keep = (area) => {
   };
 };
 const local = keep("localStorage"), tab = keep("sessionStorage");
+if (script.dataset.identity === "" && local.get("named")) for (const key of ["token", "named"]) local.set(key, null);
 const parsed = (text) => { try { return JSON.parse(text); } catch { return null; } };
 
 /* The page */
@@ -107,12 +108,12 @@ const inform = (text) => place(make("p", { class: "info" }, text), newest);
 /* Messages */
 const shown = new Map();
 let current = { top: 0, read: 0 };
+const link = (href, text) => make("a", { href, target: "_blank", rel: "noopener noreferrer" }, text);
 const line = (message, note) => {
   const mine = message.direction === "inbound", key = (mine && message.client_message_id) || message.id, known = shown.get(key);
-  const words = message.text.split(/(https?:\/\/[^\s<>"]+)/).map((part, index) =>
-    index % 2 ? make("a", { href: part, target: "_blank", rel: "noopener noreferrer" }, part) : part);
+  const words = message.text.split(/(https?:\/\/[^\s<>"]+)/).map((part, index) => index % 2 ? link(part, part) : part);
   const element = make("div", { class: mine ? "line mine" : "line" }, make("p", {}, ...words),
-    ...(message.attachments || []).map((file) => make("p", {}, `${say.file}: ${file.name}`)),
+    ...(message.attachments || []).map((file) => make("p", {}, link(file.url, `${say.file}: ${file.name}`))),
     make("small", {}, note || (mine ? say.sent : message.author?.name || say.team)));
   known?.remove();
   shown.set(key, element);
@@ -199,7 +200,12 @@ const settle = (frame) => { answers.get(frame.re)?.(frame); answers.delete(frame
 const on = {
   ok: settle, error: settle, pong: settle,
   welcome(frame) {
+    const before = local.get("token");
+    if (before && before !== frame.visitor_token) for (const key of local.keys("queue:")) dequeue(key.slice(6));
     local.set("token", frame.visitor_token);
+    if (script.dataset.identity) local.set("named", 1);
+    delete script.dataset.identity; // the token is enough now
+    clearInterval(beat);
     ready = true;
     attempts = 0;
     status.textContent = say.online;

@@ -50,6 +50,10 @@ class Context:
         """The page where the customer sees how their matter stands."""
         return self._link("c", "progress", conversation_id)
 
+    def file_link(self, attachment_id: UUID) -> str:
+        """One file of a conversation, for its customer."""
+        return self._link("files", "file", attachment_id)
+
     def _link(self, page: str, purpose: str, subject: UUID) -> str:
         token = self.vault.sign(purpose, subject, valid_s=self.settings.receipt_valid_days * 86_400)
         return f"{self.settings.base_url}/{page}/{token}"

@@ -24,12 +24,12 @@ from app.desk import endpoints, live, snapshot
 from app.events.hub import Hub
 from app.intake import webhooks, widget
 from app.intake.ingest import Intake
-from app.intake.limits import Buckets, WidgetLimits
+from app.intake.limits import widget_limits
 from app.intake.mailbox import Mailbox
 from app.intake.media import TOPIC as MEDIA
 from app.intake.media import Fetcher
 from app.intake.store import FileStore
-from app.routing import offers, presence, queues
+from app.routing import counts, offers, patience, presence
 from app.routing.dispatcher import Dispatcher
 from app.settings import Settings
 from app.sla.watcher import Watcher
@@ -38,6 +38,7 @@ from app.wakeups import Wakeups
 from app.web import pages
 
 DRAIN_S = 10
+PATIENCE_S = 3
 _logger = log.get("main")
 
 
@@ -48,7 +49,6 @@ async def open_context(settings: Settings) -> Context:
     wakeups = Wakeups(database)
     catalog = CatalogCache(database, vault, wakeups)
     files = FileStore(settings.attachments_dir, limit=settings.attachment_limit)
-    rate, burst = settings.widget_rate_per_s, settings.widget_burst
     return Context(
         settings=settings,
         database=database,
@@ -60,7 +60,7 @@ async def open_context(settings: Settings) -> Context:
         intake=Intake(database, catalog, vault, settings, files),
         http=httpx.AsyncClient(follow_redirects=False, timeout=settings.send_timeout_s),
         background=Background(),
-        limits=WidgetLimits(Buckets(rate, burst), Buckets(rate * 20, burst * 20)),
+        limits=widget_limits(settings),
     )
 
 
@@ -81,19 +81,27 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher]:
     media = wakeups.subscribe(MEDIA)
     fetcher = Fetcher(database, context.catalog, settings, context.http, context.files, poke=media.set)
     dispatcher = Dispatcher(database, context.catalog, settings)
+    waiting = patience.Patience(database, context.catalog, again_s=settings.offer_again_s)
+    expire = partial(
+        offers.expire_due,
+        database,
+        again_s=settings.offer_again_s,
+        misses_until_away=settings.misses_until_away,
+    )
     renew = partial(presence.renew, database, context.process, lease_s=settings.session_lease_s)
     reap = partial(presence.reap, database, context.catalog, settings)
 
     background.add("tail", context.hub.tail.step, wakeups.subscribe("events"), tick_s=1)
     background.add("dispatcher", dispatcher.step, wakeups.subscribe("dispatch"), tick_s=30)
-    background.add("next-round", partial(queues.next_round, database), asyncio.Event(), tick_s=30)
-    background.add("offer-expiry", partial(offers.expire_due, database), wakeups.subscribe(offers.TOPIC), tick_s=30)
+    background.add("patience", waiting.step, wakeups.subscribe(patience.TOPIC), tick_s=patience.SWEEP_S)
+    background.add("offer-expiry", expire, wakeups.subscribe(offers.TOPIC), tick_s=30)
     background.add("presence-renewal", renew, asyncio.Event(), tick_s=settings.session_lease_s / 3)
     background.add("presence-reaper", reap, wakeups.subscribe(presence.TOPIC), tick_s=15)
     background.add("sender", sender.step, outbox, tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
+    background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
     background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
     background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
     return sender, fetcher
@@ -145,11 +153,13 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
 
 
 async def drain(context: Context) -> None:
-    """Tell every socket to reconnect elsewhere, then close them; called when SIGTERM has come."""
+    """Tell every socket to reconnect elsewhere, then close them, each once the command in hand is answered; called when
+    SIGTERM has come."""
     context.draining = True
     peers = list(context.hub.peers)
     context.hub.tell_everyone(frame(type="draining", reconnect_in_s=1))
-    await asyncio.gather(*(peer.close(CLOSE_RESTART, "restarting") for peer in peers), return_exceptions=True)
+    closing = (peer.close(CLOSE_RESTART, "restarting", patience_s=PATIENCE_S) for peer in peers)
+    await asyncio.gather(*closing, return_exceptions=True)
 
 
 async def _stop(context: Context, sender: Sender, fetcher: Fetcher) -> None:

@@ -112,6 +112,8 @@ def run_worker(settings: Settings, listening: socket.socket, mail: socket.socket
         ws_ping_timeout=settings.heartbeat_s,
         ws_max_size=40_000_000,
         access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S - 6,

@@ -13,6 +13,7 @@ from app.channels.text import JSONDecodeError, loads
 from app.errors import BadFrame, Invalid, Problem
 from app.events.hub import Hub
 from app.events.stream import Position
+from app.settings import Settings
 from app.sockets import Frame, Peer
 
 HELLO_WITHIN_S = 15
@@ -84,17 +85,17 @@ def command_id(text: str) -> str | int | None:
     return found if isinstance(found, str | int) else None
 
 
-async def resume_from(hub: Hub, cursor: str | None, *, limit: int) -> tuple[Position, str | None]:
+async def resume_from(hub: Hub, cursor: str | None, settings: Settings) -> tuple[Position, str | None]:
     """Where the client's stream goes on; and why not from its cursor when it cannot."""
-    here = hub.tail.position
+    here, limit, window_s = hub.tail.position, settings.replay_limit, settings.replay_window_h * 3_600
     if cursor is None:
         return here, None
     try:
         after = Position.parse(cursor)
     except ValueError:
         return here, "the cursor is not one of ours"
-    if after < here and await hub.too_far_behind(after, limit=limit):
-        return here, "too much was missed to replay it"
+    if after < here and (why_not := await hub.too_far_behind(after, limit=limit, window_s=window_s)):
+        return here, why_not
     if after > here and await hub.beyond_the_end(after):
         return here, "the cursor is beyond the end of the log"
     return after, None

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from bench import ingest, latency
+from bench import fanout, ingest, latency, routing
 from bench.stack import running
 
 
@@ -26,6 +26,10 @@ async def measure(*, quick: bool) -> dict[str, Any]:
     with running() as stack:
         figures["ingest"]["floor_batched_per_s"] = round(await ingest.bare(stack, batch=64, lanes=2, seconds=seconds))
         figures["ingest"]["floor_single_per_s"] = round(await ingest.bare(stack, batch=1, lanes=8, seconds=seconds))
+    figures["fanout"] = fanout.compare(runs=3 if quick else 9)
+    with running() as stack:
+        figures["fanout"]["idle_kb"] = fanout.idle_kb(stack, more=300 if quick else fanout.SOCKETS)
+    figures["routing"] = await routing.measure(quick=quick)
     return figures
 
 
@@ -37,6 +41,8 @@ def show(figures: dict[str, Any]) -> None:
     print(f"  per message        {found['commits_per_message']} commits, {found['queries_per_message']} statements")
     for rate, row in figures["latency"].items():
         print(f"webhook to frame   {rate:>5}/s: p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms")
+    fanout.show(figures["fanout"])
+    routing.show(figures["routing"])
 
 
 def main() -> None:

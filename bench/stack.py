@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app import embedded
@@ -24,7 +24,7 @@ from bench.client import api
 
 @dataclass(frozen=True)
 class Stack:
-    """`secret` signs calls to the partner channel `channel_id`; `watcher` is a supervisor's token."""
+    """`secret` signs calls to the partner channel `channel_id`; `watcher` is a supervisor's token; `pid` the server's."""
 
     base: str
     port: int
@@ -34,6 +34,7 @@ class Stack:
     secret: str
     watcher: str
     key: str
+    pid: int = 0
 
     @property
     def webhook(self) -> str:
@@ -60,7 +61,7 @@ def running(workers: int = 1) -> Iterator[Stack]:
     try:
         base = f"http://127.0.0.1:{port}"
         _await_ready(base, server, home / "server.log")
-        yield _set_up(base, port, database.url, admin, key)
+        yield replace(_set_up(base, port, database.url, admin, key), pid=server.pid)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)

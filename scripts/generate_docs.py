@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
+from uuid import UUID
 
 import orjson
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from app import errors
 from app.channels.config import secret_fields
 from app.channels.registry import ADAPTERS
 from app.desk import protocol as desk
+from app.events import frames
 from app.intake import widget_protocol as widget
 from app.main import build
 from app.settings import Settings
@@ -35,7 +39,12 @@ choice: the answer is `{"type":"ok","re":id,...}` after its commit, or `{"type":
 - A message may be shown twice to a client that acts on the welcome *and* on events: identify messages by `message.id` or by `seq`.
 - Close codes: 4400 three bad frames in a row; 4401 wrong token (desk), or channel, origin or identity refused (widget); 4008 too slow, resume by
   cursor; 1012 the process restarts, resume by cursor.
-- The server pings every `heartbeat_s`; a client that does not answer is gone.
+- The server pings every `heartbeat_s`; a client that does not answer within another is gone. A `ping` frame is answered by `pong`.
+- A desk command that was perhaps done, because the connection broke before its answer, is sent again with the same `id`: what is not harmless
+  to do twice is done once, and the answer given again, within 15 minutes and as long as the frame is the same. (A client that counts its ids
+  from 1 on each connection loses nothing: the same id with another frame is another command.) `message.send` with a `client_message_id` is
+  one message for ever; the same one with another text is refused with `idempotency-mismatch`.
+- Fields may be added to frames within version 1: ignore what you do not know.
 """
 PAGES = """
 ## Rules of thumb
@@ -45,14 +54,25 @@ PAGES = """
   match. A PATCH makes a new version; conversations keep the one they have.
 - **Queues.** A conversation waits in its channel's queue if that takes its category, else in the oldest queue of the category, else in the channel's, else
   in the default queue.
-- **Widget.** `allowed_origins` empty, or `*`, admits every site; a client without an `Origin` header is no browser and passes. An unknown or expired
-  `visitor_token` makes a new visitor: keep the one of the `welcome`. `identity` may be valid for 24 h at most. `attachments` are objects
-  `{name, media_type, data}` with base64; the desk's are ids of uploads. `feedback.submit` takes the fields of the page below.
-- **Files to customers** go out by email only so far. On partner and Telegram channels such a reply becomes `failed` and says so; in web chat it
-  arrives, but the visitor cannot open the file, whose address needs an agent's token.
+- **Widget.** `allowed_origins` empty, or `*`, admits every site; scheme, host and port count, `null` is on no list, and a client without an `Origin`
+  header is no browser and passes. An unknown or expired `visitor_token` makes a new visitor: keep the one of the `welcome`. `attachments` are objects
+  `{name, media_type, data}` with base64; the desk's are ids of uploads. `feedback.submit` takes the fields of the page below. `message.send` with a
+  `client_message_id` that was used is answered with the first message and `duplicate: true`.
+- **Who a visitor is.** `identity` (valid for 24 h at most) names a visitor from then on. The user has a contact from their first such `hello`, before any
+  message. What the visitor wrote without a name becomes theirs: contact, conversations and all. The conversation that they wrote in last goes on and is
+  the one the widget shows; another open one stays open under the same contact, and its answers arrive too. A visitor who was named stays so without
+  `identity`: the token is as good as the login that it was named by, so a site that logs somebody out forgets it (`visitor_token` left out makes a new
+  visitor; our widget does so for an empty `data-identity`). With the `identity` of somebody else the answer is a new visitor with a new token, who sees nothing of the first. Two people who both have a
+  name are never merged by a login (a new visitor comes instead); supervisors do that.
+- **Merged contacts.** Every widget of the two gets `resync_required` and, without reconnecting, another `welcome` (its `re` is null): a fresh snapshot from
+  which the stream goes on. A cursor from before a merge ends the same way. `POST /contacts/{id}/merge` says that two contacts are one person; there is no
+  way back. `GET` of one that was merged answers with the other, named by `Content-Location`; changing it is 409 with `merged_into`.
+- **Limits of the widget.** Messages per visitor and address, what else a visitor sends, hellos and new visitors per address. Refused with `rate-limited` and
+  `retry_after` (seconds); a refused `hello` is closed with 1013, and those who have a `visitor_token` still come in where only new visitors are too many.
+- **Files to customers** go out by email, and in web chat as links: `url` opens for `ROUNDTRIP_RECEIPT_VALID_DAYS` without an account, for that file
+  only (`GET /files/{token}`); a later `welcome` has a fresh one. On partner and Telegram channels such a reply becomes `failed` and says so.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
-- **Not there yet:** other channel types, outgoing webhook endpoints, calendars (every limit runs round the clock), `queue.counts`, merging an anonymous
-  visitor's conversation into the person they turn out to be.
+- **Not there yet:** other channel types, outgoing webhook endpoints, calendars (every limit runs round the clock).
 
 ## Webhooks in
 
@@ -98,8 +118,61 @@ def commands(union: Any) -> list[str]:
     return rows
 
 
-def events(table: dict[str, str]) -> list[str]:
-    return ["| event | what it carries |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in table.items())]
+def frames_of(models: Sequence[type[BaseModel]], shapes: set[type[BaseModel]]) -> list[str]:
+    """A row per server frame; the shapes that its fields have are added to `shapes`."""
+    rows = ["| frame | fields | |", "|---|---|---|"]
+    for model in models:
+        left_out = {"type", *(frames.Event.model_fields if issubclass(model, frames.Event) else ())}
+        kinds = " ".join(f"`{kind}`" for kind in frames.kind_of(model))
+        rows.append(f"| {kinds} | {fields_of(model, left_out, shapes)} | {first_line(model)} |")
+    return rows
+
+
+def fields_of(model: type[BaseModel], left_out: Collection[str], shapes: set[type[BaseModel]]) -> str:
+    shown = []
+    parents = [base for base in model.__bases__ if base.__module__ == model.__module__ or base is frames.Conversation]
+    for base in parents:
+        if issubclass(base, frames.Wire) and base not in _ENVELOPES:
+            shapes.add(base)
+            shown.append(f"as *{base.__name__}*")
+            left_out = {*left_out, *base.model_fields}
+    for name, field in model.model_fields.items():
+        if name not in left_out:
+            word = type_of(field.annotation, shapes)
+            shown.append(f"`{name}{'' if field.is_required() else '?'}`{f' {word}' if word else ''}")
+    return ", ".join(shown)
+
+
+_ENVELOPES = (frames.Wire, frames.ServerFrame, frames.Event)
+
+
+def type_of(annotation: Any, shapes: set[type[BaseModel]]) -> str:
+    """In one word what is not plain text."""
+    if isinstance(annotation, type):
+        if issubclass(annotation, BaseModel):
+            shapes.add(annotation)
+            return f"*{annotation.__name__}*"
+        if issubclass(annotation, Enum):
+            return " \\| ".join(member.value for member in annotation)
+        return {int: "integer", float: "number", bool: "boolean", AwareDatetime: "time", UUID: "id"}.get(annotation, "")
+    inner = [arg for arg in get_args(annotation) if arg is not type(None)]
+    if get_origin(annotation) is Annotated:
+        return type_of(inner[0], shapes)
+    if get_origin(annotation) is list:
+        return f"[{type_of(inner[0], shapes)}]"
+    if len(inner) == 1:
+        return f"{type_of(inner[0], shapes)} or null".strip()
+    return ""
+
+
+def shapes_of(shapes: set[type[BaseModel]]) -> list[str]:
+    """What the frames are made of, each once, whatever it is made of included."""
+    rows, done = [], set[type[BaseModel]]()
+    while todo := shapes - done:
+        for model in todo:
+            done.add(model)
+            rows.append(f"| *{model.__name__}* | {fields_of(model, (), shapes)} | {first_line(model)} |")
+    return ["| shape | fields | |", "|---|---|---|", *sorted(set(rows))]
 
 
 def channels() -> list[str]:
@@ -138,20 +211,32 @@ def problems() -> list[str]:
 
 
 def document(app: Any) -> str:
+    shapes: set[type[BaseModel]] = set()
+    seen: set[type[BaseModel]] = set()
     parts = [
         HEAD,
         "### `/desk/live`: what consoles send\n",
         *commands(desk.DeskCommand),
         "\n### `/desk/live`: what consoles get\n",
-        "`welcome {agent, session_id, heartbeat_s, cursor, offers, conversations}` answers `hello`.\n",
-        *events(desk.EVENTS),
+        "Answers to commands:\n",
+        *frames_of(desk.ANSWERS, shapes),
+        "\nEvents, with `cursor`, `conversation_id` and `seq`:\n",
+        *frames_of(desk.EVENTS, shapes),
         "\nWithout a cursor, never stored:\n",
-        *events(desk.EPHEMERAL),
+        *frames_of(desk.EPHEMERAL, shapes),
+        "\nWhat they are made of (text where nothing is said; a question mark where it may be left out):\n",
+        *shapes_of(shapes),
         "\n### `/widget/live`: what widgets send\n",
         *commands(widget.WidgetCommand),
         "\n### `/widget/live`: what widgets get\n",
-        "`welcome {visitor_token, contact, conversation, cursor, heartbeat_s}` answers `hello`; `conversation.messages` holds the newest fifty.\n",
-        *events(widget.EVENTS),
+        "Answers to commands; `conversation.messages` of the welcome holds the newest fifty:\n",
+        *frames_of(widget.ANSWERS, seen),
+        "\nEvents, with `cursor`, `conversation_id` and `seq`:\n",
+        *frames_of(widget.EVENTS, seen),
+        "\nWithout a cursor, never stored:\n",
+        *frames_of(widget.EPHEMERAL, seen),
+        "\nWhat they are made of, besides the above:\n",
+        *shapes_of(seen),
         "\n## HTTP\n",
         "`Authorization: Bearer <token>`. Errors are `application/problem+json` with a stable `code`, and `field` where one is wrong. Lists take `limit`",
         "and `cursor` and answer `{items, next_cursor}`. Every POST takes `Idempotency-Key`. Updates take `If-Match` with the `ETag` they were made from.",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.clock import now
-from app.conversations import states
+from app.conversations import participants, states
 from app.delivery import outbox
-from app.errors import ConversationClosed, Invalid
+from app.errors import Conflict, ConversationClosed, IdempotencyMismatch, Invalid
 from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
@@ -34,26 +35,29 @@ async def send(
     attachments: Sequence[Mapping[str, Any]] = (),
     content: Mapping[str, Any] | None = None,
     subject: str | None = None,
+    mentions: Sequence[UUID] = (),
 ) -> Message:
     """Write a message of our side: `reply` and `receipt` are queued for delivery, `note` stays inside.
 
-    The same `client_message_id` by the same author again returns the message that is there. Raises Invalid when it is
-    empty or too long, ConversationClosed, Conflict for a reply to a resolved conversation.
+    Whom a note `mentions` is told, and helps from now on where they could not see the conversation. The same
+    `client_message_id` by the same author again returns the message that is there. Raises Invalid when it is empty or
+    too long, ConversationClosed, Conflict for a reply to a resolved conversation.
     """
-    text = text.replace("\x00", "")
-    if not text.strip() and not attachments:
-        raise Invalid("a message needs a text or an attachment", field="text")
-    if len(text) > TEXT_LIMIT:
-        raise Invalid(f"the text is longer than {TEXT_LIMIT} characters", field="text")
-    if client_message_id and (known := await _known(session, conversation, author, client_message_id)):
+    text = _checked(text, attachments)
+    if mentions and kind is not MessageKind.NOTE:
+        raise Invalid("only a note mentions colleagues", field="mentions")
+    if client_message_id and (known := await _known(session, conversation, author, client_message_id, kind, text)):
         return known
     if kind is MessageKind.REPLY:
         states.require_working(conversation.status)
     elif conversation.status == ConversationStatus.CLOSED and kind is not MessageKind.NOTE:
         raise ConversationClosed
-    message = await _store(
-        session, conversation, author, kind, text, client_message_id, attachments, content or {}, subject
-    )
+    mentioned = await _call_in(session, conversation, author, mentions)
+    content = {**(content or {}), **({"mentions": [str(agent_id) for agent_id in mentioned]} if mentioned else {})}
+    message = await _store(session, conversation, author, kind, text, client_message_id, attachments, content, subject)
+    await _tell(session, conversation, message)
+    if mentioned:
+        await _tell_mentioned(session, conversation, message, mentioned)
     if kind is not MessageKind.NOTE:
         await outbox.enqueue(session, message)
     if kind is MessageKind.REPLY:
@@ -61,9 +65,65 @@ async def send(
     return message
 
 
+async def whisper(
+    session: AsyncSession,
+    conversation: Conversation,
+    *,
+    author: Agent | None,
+    text: str,
+    client_message_id: str | None = None,
+) -> Message:
+    """A note that only its author, the assignee and supervisors ever see; live it goes to those who listen or joined.
+
+    Raises Invalid, Conflict when nobody has the conversation, ConversationClosed.
+    """
+    text = _checked(text)
+    note = MessageKind.NOTE
+    if client_message_id and (known := await _known(session, conversation, author, client_message_id, note, text)):
+        return known
+    if conversation.status == ConversationStatus.CLOSED:
+        raise ConversationClosed
+    if conversation.assignee_id is None:
+        raise Conflict("nobody has the conversation: there is no one to whisper to")
+    listening = [
+        row.agent_id for row in await participants.of(session, conversation) if row.role in participants.LISTENING
+    ]
+    hears = {conversation.assignee_id, *listening, *([author.id] if author else [])}
+    content = {"whisper": True, "heard_by": sorted(map(str, hears))}
+    message = await _store(session, conversation, author, MessageKind.NOTE, text, client_message_id, (), content, None)
+    await _tell(session, conversation, message, only=hears)
+    return message
+
+
+def _checked(text: str, attachments: Sequence[Any] = ()) -> str:
+    text = text.replace("\x00", "")
+    if not text.strip() and not attachments:
+        raise Invalid("a message needs a text or an attachment", field="text")
+    if len(text) > TEXT_LIMIT:
+        raise Invalid(f"the text is longer than {TEXT_LIMIT} characters", field="text")
+    return text
+
+
+async def _call_in(
+    session: AsyncSession, conversation: Conversation, author: Agent | None, mentions: Sequence[UUID]
+) -> list[UUID]:
+    """Let those who are mentioned see the conversation; returns them, each once, without the author. Raises Invalid."""
+    await participants.require_active(session, mentions, field="mentions.{}")
+    mentioned = [agent_id for agent_id in dict.fromkeys(mentions) if author is None or agent_id != author.id]
+    if outside := await participants.outsiders(session, conversation, mentioned):
+        await participants.collaborate(session, conversation, outside, actor=_actor(author))
+    return mentioned
+
+
 async def _known(
-    session: AsyncSession, conversation: Conversation, author: Agent | None, client_message_id: str
+    session: AsyncSession,
+    conversation: Conversation,
+    author: Agent | None,
+    client_message_id: str,
+    kind: MessageKind,
+    text: str,
 ) -> Message | None:
+    """What they sent under this id before. Raises IdempotencyMismatch when it said something else."""
     found = await session.exec(
         select(Message).where(
             col(Message.conversation_id) == conversation.id,
@@ -72,7 +132,10 @@ async def _known(
             col(Message.direction) != Direction.INBOUND,
         )
     )
-    return found.one_or_none()
+    known = found.one_or_none()
+    if known is not None and (known.kind, known.text) != (kind, text):
+        raise IdempotencyMismatch("this id was used for another message", field="client_message_id")
+    return known
 
 
 async def _store(
@@ -110,12 +173,33 @@ async def _store(
     )
     session.add(conversation)
     session.add(message)
-    await events.append(
-        session,
-        conversation,
-        "message.created",
-        {"message": shapes.stored_message(message)},
-        actor=Actor("agent", author.id) if author else SYSTEM,
-        to_customer=not note,
-    )
     return message
+
+
+def _actor(author: Agent | None) -> Actor:
+    return Actor("agent", author.id) if author else SYSTEM
+
+
+async def _tell(
+    session: AsyncSession, conversation: Conversation, message: Message, *, only: Collection[UUID] = ()
+) -> None:
+    payload = {"message": shapes.stored_message(message)}
+    actor = Actor("agent", message.author_id) if message.author_id else SYSTEM
+    if only:
+        agents = sorted(only)
+        await events.append_for_agents(session, conversation, "message.created", payload, agents=agents, actor=actor)
+        return
+    outward = message.direction != Direction.NOTE
+    await events.append(session, conversation, "message.created", payload, actor=actor, to_customer=outward)
+
+
+async def _tell_mentioned(
+    session: AsyncSession, conversation: Conversation, message: Message, mentioned: Sequence[UUID]
+) -> None:
+    payload = {
+        "conversation": shapes.conversation(conversation),
+        "message": shapes.stored_message(message),
+        "by": {"id": str(message.author_id) if message.author_id else None, "name": message.author_name},
+    }
+    actor = Actor("agent", message.author_id) if message.author_id else SYSTEM
+    await events.append_for_agents(session, conversation, "agent.mentioned", payload, agents=mentioned, actor=actor)

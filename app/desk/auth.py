@@ -14,12 +14,13 @@ from sqlalchemy import ColumnElement, exists, or_, true
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import queries
+from app.conversations import participants, queries
 from app.errors import Forbidden, NotAssigned, NotFound, Unauthorized
 from app.events.log import Actor
 from app.ids import token_hash
-from app.models import Agent, ApiToken, Conversation, Offer, QueueMember
-from app.models.words import OfferStatus, Role
+from app.models import Agent, ApiToken, Conversation, Offer, Participant
+from app.models.words import OfferStatus, ParticipantRole, Role
+from app.routing import members
 
 _RANK = {Role.AGENT: 0, Role.SUPERVISOR: 1, Role.ADMIN: 2}
 _BEARER = re.compile(r"bearer +(?P<token>[\x21-\x7e]{1,512})", re.IGNORECASE)
@@ -77,8 +78,8 @@ async def authenticate(session: AsyncSession, token: str) -> Principal:
         return Principal(stored.kind, Role(stored.role), None, stored.id)
     if not agent.active:
         raise Unauthorized("this agent was deactivated")
-    queues = await session.exec(select(QueueMember.queue_id).where(col(QueueMember.agent_id) == agent.id))
-    return Principal(stored.kind, Role(agent.role), agent, stored.id, frozenset(queues.all()))
+    queues = await members.queues_of(session, agent.id)
+    return Principal(stored.kind, Role(agent.role), agent, stored.id, frozenset(queues))
 
 
 async def _current(
@@ -107,7 +108,8 @@ Admin = Annotated[Principal, Depends(require_admin)]
 
 
 def visible_filter(principal: Principal) -> ColumnElement[bool]:
-    """The conversations they see: of their queues, assigned to or owned by them, offered to them now."""
+    """The conversations they see: of their queues, assigned to or owned by them, with them as a participant, offered
+    to them now."""
     if principal.senior:
         return true()
     me = principal.agent_id
@@ -120,17 +122,22 @@ def visible_filter(principal: Principal) -> ColumnElement[bool]:
         col(Conversation.assignee_id) == me,
         col(Conversation.owner_id) == me,
         col(Conversation.queue_id).in_(principal.queues),
+        col(Conversation.id).in_(select(Participant.conversation_id).where(col(Participant.agent_id) == me)),
         offered,
     )
 
 
 def may_see(principal: Principal, conversation: Conversation) -> bool:
     """The same without a look at open offers."""
-    return principal.senior or _is_theirs(principal, conversation) or conversation.queue_id in principal.queues
+    return (
+        may_act(principal, conversation)
+        or conversation.queue_id in principal.queues
+        or principal.agent_id in conversation.participant_ids
+    )
 
 
 def may_act(principal: Principal, conversation: Conversation) -> bool:
-    """Speak for us in it and change it: its assignee, its owner, a supervisor."""
+    """Speak for us in it and change it: its assignee, its owner, a supervisor. Collaborators only write notes."""
     return principal.senior or _is_theirs(principal, conversation)
 
 
@@ -138,6 +145,27 @@ def require_act(principal: Principal, conversation: Conversation) -> None:
     """Raises NotAssigned."""
     if not may_act(principal, conversation):
         raise NotAssigned
+
+
+def require_senior(principal: Principal) -> None:
+    """Raises Forbidden."""
+    if not principal.senior:
+        raise Forbidden(f"this needs the role {Role.SUPERVISOR.value}", role=Role.SUPERVISOR.value)
+
+
+def require_agent(principal: Principal) -> Agent:
+    """Raises Forbidden for keys: they are nobody who could have, hear or say something."""
+    if principal.agent is None:
+        raise Forbidden("this needs an agent's token")
+    return principal.agent
+
+
+async def may_speak(session: AsyncSession, principal: Principal, conversation: Conversation) -> bool:
+    """Write to the customer: whoever may act in it, but for a supervisor who only listens."""
+    if not may_act(principal, conversation) or _is_theirs(principal, conversation):
+        return may_act(principal, conversation)
+    role = await participants.role_of(session, conversation, principal.agent_id)
+    return role is not ParticipantRole.MONITOR
 
 
 def _is_theirs(principal: Principal, conversation: Conversation) -> bool:

@@ -10,21 +10,28 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog
 from app.context import Context
-from app.desk import auth, protocol, snapshot
+from app.desk import auth, memory, protocol, snapshot
 from app.desk.auth import Principal
-from app.desk.endpoints import actions
+from app.desk.endpoints import actions, by_hand, taking_part
+from app.desk.endpoints.conversation_shapes import MessageShape
 from app.errors import Conflict
 from app.events import shapes
 from app.models import Agent
 from app.routing import offers, presence
+from app.wakeups import tell
 
 Answer = dict[str, Any]
 B = TypeVar("B", bound=BaseModel)
 _FRAME_FIELDS = {"id", "type", "conversation_id"}
+_READ = text(
+    "INSERT INTO agent_read AS r (conversation_id, agent_id, seq) VALUES (:conversation, :agent, :seq) "
+    "ON CONFLICT (conversation_id, agent_id) DO UPDATE SET seq = greatest(r.seq, excluded.seq) RETURNING seq"
+)
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,10 @@ class Desk:
     principal: Principal
     agent: Agent
     catalog: Catalog
+    session_id: str = ""
 
 
-async def execute(context: Context, token: str, command: Any) -> Answer:
+async def execute(context: Context, token: str, command: Any, *, session_id: str = "") -> Answer:
     """Do it and return the fields of the answer. Raises Problem; Unauthorized when the token was revoked meanwhile."""
     if isinstance(command, protocol.Ping):
         return {"type": "pong"}
@@ -48,11 +56,25 @@ async def execute(context: Context, token: str, command: Any) -> Answer:
     async with context.database.begin() as session:
         principal = await auth.authenticate(session, token)
         assert principal.agent is not None, "the hello was an agent's"
-        desk = Desk(context, session, principal, principal.agent, catalog)
-        answer = await _HANDLERS[type(command)](desk, command)
+        desk = Desk(context, session, principal, principal.agent, catalog, session_id)
+        answer = await _done(desk, command)
     if isinstance(command, protocol.SetAvailability):
         await snapshot.tell_presence(context, desk.agent.id)
     return answer
+
+
+async def _done(desk: Desk, command: protocol.Command) -> Answer:
+    handler = _HANDLERS[type(command)]
+    if not command.is_remembered():
+        return await handler(desk, command)
+    return await memory.once(
+        desk.session,
+        desk.context.vault,
+        desk.agent.id,
+        command,
+        memory_s=desk.context.settings.command_memory_s,
+        work=lambda: handler(desk, command),
+    )
 
 
 def _body(kind: type[B], command: BaseModel) -> B:
@@ -76,13 +98,22 @@ async def _accept(desk: Desk, command: protocol.AcceptOffer) -> Answer:
 
 
 async def _reject(desk: Desk, command: protocol.RejectOffer) -> Answer:
-    await offers.reject(desk.session, offer_id=command.offer_id, agent=desk.agent, reason=command.reason)
+    await offers.reject(
+        desk.session,
+        offer_id=command.offer_id,
+        agent=desk.agent,
+        reason=command.reason,
+        again_s=desk.context.settings.offer_again_s,
+    )
     return {"offer_id": str(command.offer_id)}
 
 
 async def _send(desk: Desk, command: protocol.SendMessage) -> Answer:
     given = _body(actions.NewMessage, command)
-    message = await actions.send_message(command.conversation_id, given, desk.session, desk.principal)
+    return _sent(await actions.send_message(command.conversation_id, given, desk.session, desk.principal))
+
+
+def _sent(message: MessageShape) -> Answer:
     shown = message.model_dump(mode="json")
     return {
         "message_id": shown["id"],
@@ -94,29 +125,39 @@ async def _send(desk: Desk, command: protocol.SendMessage) -> Answer:
 
 
 async def _typing(desk: Desk, command: protocol.Typing) -> Answer:
+    """The customer is shown only those who may write to them: not who helps inside, not who listens."""
     conversation = await auth.visible(desk.session, desk.principal, command.conversation_id)
     shown = {"type": "typing", "conversation_id": str(conversation.id), "on": command.on}
-    await desk.context.wakeups.publish(
-        {
-            "queues": [str(conversation.queue_id)] if conversation.queue_id else [],
-            "agents": [str(other) for other in (conversation.assignee_id, conversation.owner_id) if other],
-            "contact_id": str(conversation.contact_id),
-            "frame": {**shown, "author": {"type": "agent", "id": str(desk.agent.id), "name": desk.agent.name}},
-            "customer": {**shown, "author": {"type": "agent", "name": desk.agent.name}},
-        }
-    )
+    theirs = [conversation.assignee_id, conversation.owner_id, *conversation.participant_ids]
+    fact: dict[str, Any] = {
+        "queues": [str(conversation.queue_id)] if conversation.queue_id else [],
+        "agents": [str(other) for other in theirs if other],
+        "frame": {**shown, "author": {"type": "agent", "id": str(desk.agent.id), "name": desk.agent.name}},
+    }
+    if await auth.may_speak(desk.session, desk.principal, conversation):
+        fact["contact_id"] = str(conversation.contact_id)
+        fact["customer"] = {**shown, "author": {"type": "agent", "name": desk.agent.name}}
+    await desk.context.wakeups.publish(fact)
     return {}
 
 
 async def _read(desk: Desk, command: protocol.ReadConversation) -> Answer:
-    """Acknowledged; what an agent has read is the console's own matter until there are several on one conversation."""
+    """How far the agent has read; it only grows. Their other sockets are told."""
     conversation = await auth.visible(desk.session, desk.principal, command.conversation_id)
-    return {"conversation_id": str(conversation.id), "seq": min(command.seq, conversation.last_seq)}
+    given = {"conversation": conversation.id, "agent": desk.agent.id, "seq": min(command.seq, conversation.last_seq)}
+    seq: int = (await desk.session.execute(_READ, given)).scalar_one()
+    read = {"conversation_id": str(conversation.id), "seq": seq}
+    frame = {"type": "conversation.read", **read}
+    fact = {"agents": [str(desk.agent.id)], "seniors": False, "but": desk.session_id, "frame": frame}
+    await tell(desk.session, fact)
+    return read
 
 
 async def _transfer(desk: Desk, command: protocol.Transfer) -> Answer:
     given = _body(actions.Transfer, command)
-    shown = await actions.transfer(command.conversation_id, given, desk.session, desk.catalog, desk.principal)
+    shown = await actions.transfer(
+        command.conversation_id, given, desk.session, desk.catalog, desk.principal, desk.context
+    )
     return {"conversation": shown.model_dump(mode="json")}
 
 
@@ -132,6 +173,54 @@ async def _resolve(desk: Desk, command: protocol.Resolve) -> Answer:
     return {"conversation": shown.model_dump(mode="json")}
 
 
+async def _pick_up(desk: Desk, command: protocol.PickUp) -> Answer:
+    shown = await by_hand.pick_up(command.conversation_id, desk.session, desk.principal)
+    return {"conversation": shown.model_dump(mode="json")}
+
+
+async def _take(desk: Desk, command: protocol.Take) -> Answer:
+    shown = await by_hand.take(command.conversation_id, desk.session, desk.principal)
+    return {"conversation": shown.model_dump(mode="json")}
+
+
+async def _assign(desk: Desk, command: protocol.Assign) -> Answer:
+    given = _body(by_hand.AssignBody, command)
+    shown = await by_hand.assign(command.conversation_id, given, desk.session, desk.principal)
+    return {"conversation": shown.model_dump(mode="json")}
+
+
+async def _monitor(desk: Desk, command: protocol.Monitor) -> Answer:
+    shown = await taking_part.monitor(command.conversation_id, desk.session, desk.principal)
+    return {"conversation": shown.model_dump(mode="json")}
+
+
+async def _join(desk: Desk, command: protocol.Join) -> Answer:
+    shown = await taking_part.join(command.conversation_id, desk.session, desk.principal)
+    return {"conversation": shown.model_dump(mode="json")}
+
+
+async def _leave(desk: Desk, command: protocol.Leave) -> Answer:
+    await taking_part.leave(command.conversation_id, desk.session, desk.principal)
+    return {"conversation_id": str(command.conversation_id)}
+
+
+async def _whisper(desk: Desk, command: protocol.Whisper) -> Answer:
+    given = _body(taking_part.Whisper, command)
+    return _sent(await taking_part.whisper(command.conversation_id, given, desk.session, desk.principal))
+
+
+async def _add_collaborator(desk: Desk, command: protocol.AddCollaborator) -> Answer:
+    given = _body(taking_part.NewCollaborator, command)
+    shown = await taking_part.add_collaborator(command.conversation_id, given, desk.session, desk.principal)
+    collaborators = [each.model_dump(mode="json") for each in shown.items]
+    return {"conversation_id": str(command.conversation_id), "collaborators": collaborators}
+
+
+async def _remove_collaborator(desk: Desk, command: protocol.RemoveCollaborator) -> Answer:
+    await taking_part.remove_collaborator(command.conversation_id, command.agent_id, desk.session, desk.principal)
+    return {"conversation_id": str(command.conversation_id)}
+
+
 _HANDLERS: dict[type[Any], Callable[[Desk, Any], Awaitable[Answer]]] = {
     protocol.SetAvailability: _set_availability,
     protocol.AcceptOffer: _accept,
@@ -142,4 +231,13 @@ _HANDLERS: dict[type[Any], Callable[[Desk, Any], Awaitable[Answer]]] = {
     protocol.Transfer: _transfer,
     protocol.Classify: _classify,
     protocol.Resolve: _resolve,
+    protocol.PickUp: _pick_up,
+    protocol.Take: _take,
+    protocol.Assign: _assign,
+    protocol.Monitor: _monitor,
+    protocol.Join: _join,
+    protocol.Leave: _leave,
+    protocol.Whisper: _whisper,
+    protocol.AddCollaborator: _add_collaborator,
+    protocol.RemoveCollaborator: _remove_collaborator,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from uuid import UUID
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
@@ -11,13 +12,14 @@ from app.context import Context, context_of
 from app.desk import auth, commands, protocol, snapshot
 from app.errors import BadFrame, Problem, Unauthorized
 from app.events.hub import DeskSubscriber
-from app.events.stream import Position
+from app.events.stream import START, Position, Viewer
 from app.ids import new_id
-from app.models import Agent
 from app.routing import presence
+from app.routing.availability import tell_presence
 from app.socket_frames import (
     BAD_FRAMES_ALLOWED,
     CLOSE_BAD_FRAMES,
+    CLOSE_RESTART,
     CLOSE_UNAUTHORIZED,
     command_id,
     first_frame,
@@ -40,10 +42,9 @@ async def desk_live(websocket: WebSocket) -> None:
     await websocket.accept()
     peer = Peer(websocket, limit=context.settings.socket_buffer)
     try:
-        hello = await first_frame(websocket, peer, protocol.COMMANDS, protocol.Hello)
-        if hello is not None:
-            context.hub.peers.add(peer)
-            await _Session(context, websocket, peer).run(hello)
+        session = _Session(context, websocket, peer)
+        if await session.enter():
+            await session.run()
     except WebSocketDisconnect:
         pass
     except Unauthorized as problem:
@@ -54,79 +55,133 @@ async def desk_live(websocket: WebSocket) -> None:
 
 
 class _Session:
-    """What one connected socket knows."""
+    """What one connected socket knows. There may be thousands: what greeting took is let go of before the wait for
+    commands."""
+
+    __slots__ = (
+        "agent_id",
+        "bad_frames",
+        "context",
+        "joined",
+        "peer",
+        "session_id",
+        "subscriber",
+        "token",
+        "websocket",
+    )
+    agent_id: UUID
+    session_id: UUID
+    subscriber: DeskSubscriber
+    joined: Position
+    token: str
 
     def __init__(self, context: Context, websocket: WebSocket, peer: Peer) -> None:
         self.context, self.websocket, self.peer = context, websocket, peer
         self.bad_frames = 0
 
-    async def run(self, hello: protocol.Hello) -> None:
-        """Greet, replay, then take commands until the socket ends. Raises Unauthorized."""
+    async def enter(self) -> bool:
+        """Let the agent in, with whom the stream is joined and whose presence begins; False when there was no hello.
+
+        Raises Unauthorized.
+        """
         context = self.context
+        hello = await first_frame(self.websocket, self.peer, protocol.COMMANDS, protocol.Hello)
+        if hello is None:
+            return False
+        context.hub.peers.add(self.peer)
+        self.token = hello.token
         async with context.database.begin() as session:
             principal = await auth.authenticate(session, hello.token)
             if principal.agent is None:
                 raise Unauthorized("the desk needs an agent's token")
-            agent = principal.agent
-            viewer = await snapshot.viewer_of(session, agent)
-            session_id = await presence.open(
-                session, agent.id, context.process, lease_s=context.settings.session_lease_s
+            self.agent_id = principal.agent.id
+            is_news = not await presence.is_present(session, self.agent_id)
+            self.session_id = await presence.open(
+                session, self.agent_id, context.process, lease_s=context.settings.session_lease_s
             )
-        subscriber = DeskSubscriber(self.peer, viewer, Position(0, 0))
-        joined = context.hub.join_desk(subscriber)
+            if is_news:
+                await tell_presence(session, self.agent_id)
+        viewer = Viewer(self.agent_id, principal.role, principal.queues)
+        self.subscriber = DeskSubscriber(
+            self.peer, viewer, START, session_id=str(self.session_id), token_id=principal.token_id
+        )
+        self.joined = context.hub.join_desk(self.subscriber)
         try:
-            await self._greet(hello, agent, subscriber, joined, str(session_id))
-            await snapshot.tell_presence(context, agent.id)
-            await self._take_commands(hello.token)
-        finally:
-            context.hub.leave_desk(subscriber)
-            with contextlib.suppress(Exception):
-                async with context.database.begin() as session:
-                    await presence.close(session, session_id)
-                await snapshot.tell_presence(context, agent.id)
+            await self._greet(hello)
+        except BaseException:
+            await self._leave()
+            raise
+        return True
 
-    async def _greet(
-        self, hello: protocol.Hello, agent: Agent, subscriber: DeskSubscriber, joined: Position, session_id: str
-    ) -> None:
-        after, why_not = await resume_from(self.context.hub, hello.cursor, limit=self.context.settings.replay_limit)
+    async def run(self) -> None:
+        """Replay, then take commands until the socket ends. Raises Unauthorized."""
+        self.peer.settle()
+        try:
+            await self.context.hub.catch_up(self.subscriber, self.joined)
+            await self._take_commands()
+        finally:
+            await self._leave()
+
+    async def _greet(self, hello: protocol.Hello) -> None:
+        """The stream is joined already: what happens from then on is either in this snapshot or comes after it."""
+        context = self.context
+        after, why_not = await resume_from(context.hub, hello.cursor, context.settings)
         if why_not:
             self.peer.send(frame(type="resync_required", reason=why_not))
-        subscriber.after = after
-        async with self.context.database.begin() as session:
-            shown = await snapshot.of_agent(session, agent.id)
-        self.peer.send(
-            frame(
-                type="welcome",
-                re=hello.id,
-                session_id=session_id,
-                heartbeat_s=self.context.settings.heartbeat_s,
-                cursor=after.cursor(),
-                **shown,
-            )
+        self.subscriber.after = after
+        async with context.database.begin() as session:
+            viewer, shown = await snapshot.of_agent(session, self.agent_id)
+        context.hub.change_viewer(self.agent_id, viewer)
+        welcome = frame(
+            type="welcome",
+            re=hello.id,
+            session_id=str(self.session_id),
+            heartbeat_s=context.settings.heartbeat_s,
+            cursor=after.cursor(),
+            **shown,
         )
-        await self.context.hub.catch_up(subscriber, joined)
+        self.peer.send(welcome)
 
-    async def _take_commands(self, token: str) -> None:
+    async def _leave(self) -> None:
+        self.context.hub.leave_desk(self.subscriber)
+        with contextlib.suppress(Exception):
+            async with self.context.database.begin() as session:
+                await presence.close(session, self.session_id)
+                if not await presence.is_present(session, self.agent_id):
+                    await tell_presence(session, self.agent_id)
+
+    async def _take_commands(self) -> None:
         while True:
             text = await receive_text(self.websocket)
-            correlation = log.correlation.set(new_id().hex)
+            self.peer.begin()
             try:
-                command = parse(protocol.COMMANDS, text)
-                answer = await commands.execute(self.context, token, command)
-                self.bad_frames = 0
-                self.peer.send(frame(type=answer.pop("type", "ok"), re=command.id, **answer))
-            except BadFrame as problem:
-                self.bad_frames += 1
-                self.peer.send(refusal(command_id(text), problem))
-                if self.bad_frames >= BAD_FRAMES_ALLOWED:
-                    await self.peer.close(CLOSE_BAD_FRAMES, "too many bad frames")
-                    return
-            except Unauthorized:
-                raise
-            except Problem as problem:
-                self.peer.send(refusal(command_id(text), problem))
-            except Exception as error:
-                _logger.error("command failed", error=repr(error), exc_info=True)
-                self.peer.send(refusal(command_id(text), Problem("something went wrong; it was logged")))
+                await self._take(text)
             finally:
-                log.correlation.reset(correlation)
+                self.peer.end()
+            if self.bad_frames >= BAD_FRAMES_ALLOWED:
+                await self.peer.close(CLOSE_BAD_FRAMES, "too many bad frames")
+                return
+            if self.context.draining:
+                await self.peer.close(CLOSE_RESTART, "restarting")
+                return
+
+    async def _take(self, text: str) -> None:
+        """One command and its answer. Raises Unauthorized."""
+        correlation = log.correlation.set(new_id().hex)
+        try:
+            command = parse(protocol.COMMANDS, text)
+            answer = await commands.execute(self.context, self.token, command, session_id=str(self.session_id))
+            self.bad_frames = 0
+            self.peer.send(frame(type=answer.pop("type", "ok"), re=command.id, **answer))
+        except BadFrame as problem:
+            self.bad_frames += 1
+            self.peer.send(refusal(command_id(text), problem))
+        except Unauthorized:
+            raise
+        except Problem as problem:
+            self.peer.send(refusal(command_id(text), problem))
+        except Exception as error:
+            _logger.error("command failed", error=repr(error), exc_info=True)
+            self.peer.send(refusal(command_id(text), Problem("something went wrong; it was logged")))
+        finally:
+            log.correlation.reset(correlation)

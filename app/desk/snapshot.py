@@ -5,39 +5,52 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlmodel import col, select
+from sqlalchemy import and_, func, text
+from sqlalchemy import select as columns
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.context import Context
 from app.events import shapes
 from app.events.stream import Viewer
-from app.models import Agent, Conversation, QueueMember
+from app.models import Agent, AgentRead, Conversation
 from app.models.words import ConversationStatus
-from app.routing import offers, presence
+from app.routing import counts, offers
+from app.routing.availability import presence_fact
+from app.routing.members import queues_of
+from app.socket_frames import CLOSE_UNAUTHORIZED
+from app.wakeups import tell
 
 _CONVERSATIONS = 500
-
-
-async def queues_of(session: AsyncSession, agent_id: UUID) -> list[UUID]:
-    found = await session.exec(select(QueueMember.queue_id).where(col(QueueMember.agent_id) == agent_id))
-    return list(found.all())
+_VIEWERS = text(
+    "SELECT a.id, a.role, array_remove(array_agg(q.queue_id), NULL) AS queues "
+    "FROM agent a LEFT JOIN queue_agent q ON q.agent_id = a.id "
+    "WHERE a.id = ANY(CAST(:ids AS uuid[])) AND a.active GROUP BY a.id"
+)
+_TOKENS = text("SELECT id FROM api_token WHERE agent_id = ANY(CAST(:ids AS uuid[])) AND revoked_at IS NULL")
 
 
 async def viewer_of(session: AsyncSession, agent: Agent) -> Viewer:
     return Viewer(agent.id, agent.role, frozenset(await queues_of(session, agent.id)))
 
 
-async def of_agent(session: AsyncSession, agent_id: UUID) -> dict[str, Any]:
-    """The agent, the offers that wait for them and the conversations that are theirs now."""
+async def of_agent(session: AsyncSession, agent_id: UUID) -> tuple[Viewer, dict[str, Any]]:
+    """What they may see from now on; and themselves, the offers that wait for them, the conversations that are theirs
+    and the queues they watch."""
     agent = await session.get(Agent, agent_id)
     assert agent is not None, "authenticated a moment ago"
-    mine = await session.exec(
-        select(Conversation)
+    viewer = await viewer_of(session, agent)
+    mine = await session.execute(
+        columns(Conversation, func.coalesce(AgentRead.seq, 0))
+        .outerjoin(
+            AgentRead,
+            and_(col(AgentRead.conversation_id) == col(Conversation.id), col(AgentRead.agent_id) == agent_id),
+        )
         .where(col(Conversation.assignee_id) == agent_id, col(Conversation.status) != ConversationStatus.CLOSED)
         .order_by(col(Conversation.id).desc())
         .limit(_CONVERSATIONS)
     )
-    return {
+    shown = {
         "agent": {
             "id": str(agent.id),
             "name": agent.name,
@@ -46,42 +59,48 @@ async def of_agent(session: AsyncSession, agent_id: UUID) -> dict[str, Any]:
             "availability": agent.availability,
             "capacity": agent.capacity,
             "load": agent.load,
-            "queue_ids": [str(queue_id) for queue_id in await queues_of(session, agent_id)],
+            "queue_ids": sorted(map(str, viewer.queues)),
         },
         "offers": await offers.pending_of(session, agent_id=agent_id),
-        "conversations": [shapes.conversation(conversation) for conversation in mine.all()],
+        "conversations": [{**shapes.conversation(conversation), "read_seq": seq} for conversation, seq in mine.all()],
+        "queues": await queues_watched(session, viewer),
     }
+    return viewer, shown
+
+
+async def queues_watched(session: AsyncSession, viewer: Viewer) -> list[dict[str, Any]]:
+    """The queues whose counts they are told of."""
+    return await counts.of_queues(session, list(viewer.queues), everything=viewer.sees_all)
 
 
 async def tell_presence(context: Context, agent_id: UUID) -> None:
     """`presence.updated` to supervisors and to the members of the agent's queues, in every process."""
     async with context.database.begin() as session:
-        agent = await session.get(Agent, agent_id)
-        if agent is None:
-            return
-        queues = await queues_of(session, agent_id)
-        present = await presence.is_present(session, agent_id)
-    await context.wakeups.publish(
-        {
-            "queues": [str(queue_id) for queue_id in queues],
-            "agents": [str(agent_id)],
-            "frame": {
-                "type": "presence.updated",
-                "agent": {
-                    "id": str(agent_id),
-                    "name": agent.name,
-                    "availability": agent.availability,
-                    "present": present,
-                },
-            },
-        }
-    )
+        fact = await presence_fact(session, agent_id)
+    if fact is not None:
+        await context.wakeups.publish(fact)
 
 
 async def refresh_viewers(context: Context) -> None:
-    """After a change of roles or memberships: open sockets see what their agent may see now."""
-    for agent_id in context.hub.agents_here:
-        async with context.database.begin() as session:
-            agent = await session.get(Agent, agent_id)
-            if agent is not None:
-                context.hub.change_viewer(agent_id, await viewer_of(session, agent))
+    """After a change of roles, memberships or tokens: open sockets see what their agent may see now, and are told; those
+    that would not be let in any more are closed."""
+    here = context.hub.agents_here
+    if not here:
+        return
+    async with context.database.begin() as session:
+        known = (await session.execute(_VIEWERS, {"ids": here})).all()
+        viewers = {row.id: Viewer(row.id, row.role, frozenset(row.queues)) for row in known}
+        tokens = set((await session.execute(_TOKENS, {"ids": here})).scalars())
+        changed = [viewer for viewer in viewers.values() if context.hub.change_viewer(viewer.agent_id, viewer)]
+        for viewer in changed:
+            await _tell_queues(session, viewer)
+    for agent_id in here:
+        for desk in context.hub.desks_of(agent_id):
+            if agent_id not in viewers or (desk.token_id is not None and desk.token_id not in tokens):
+                desk.peer.abandon(CLOSE_UNAUTHORIZED, "the token was revoked")
+
+
+async def _tell_queues(session: AsyncSession, viewer: Viewer) -> None:
+    """To the agent's own sockets, wherever they are."""
+    frame = {"type": "queues.changed", "role": viewer.role, "queues": await queues_watched(session, viewer)}
+    await tell(session, {"agents": [str(viewer.agent_id)], "seniors": False, "frame": frame})

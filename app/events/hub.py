@@ -1,9 +1,12 @@
-"""From the one tail of a process to its many sockets: each event to those who may see it, encoded once."""
+"""From the one tail of a process to its many sockets: each event to those who may see it, encoded once.
+
+Desks that see alike form a group: what a page of the tail brings them is joined once and written once to each.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,21 +15,30 @@ from prometheus_client import Counter, Gauge
 
 from app.db import Database, driver
 from app.events import tail
-from app.events.stream import Position, StreamEvent, Viewer
+from app.events.stream import CONTACT_MERGED, Position, StreamEvent, Viewer
 from app.events.tail import Tail
 from app.models.words import EventScope
-from app.sockets import Frame, Peer
+from app.sockets import Bundle, Frame, Peer
 
 SOCKETS = Gauge("roundtrip_sockets", "Connected sockets", ["kind"])
 FRAMES = Counter("roundtrip_frames_sent_total", "Event frames handed to sockets", ["kind"])
+_DESKS, _WIDGETS = SOCKETS.labels("desk"), SOCKETS.labels("widget")
+_DESK_FRAMES, _WIDGET_FRAMES = FRAMES.labels("desk"), FRAMES.labels("widget")
+HELD_LIMIT = 2_000
 
 
 class Subscriber:
-    """A socket that follows the stream. While `held` is a list, live frames wait there behind a replay."""
+    """A socket that follows the stream. While `held` is a list, what happens waits there behind a replay.
+
+    A replay that takes so long that too much is held lets go of the events: they are read from the log in their turn.
+    """
+
+    __slots__ = ("after", "behind", "held", "peer")
 
     def __init__(self, peer: Peer, after: Position) -> None:
         self.peer, self.after = peer, after
-        self.held: list[Frame] | None = []
+        self.held: list[tuple[Position | None, Frame]] | None = []
+        self.behind = False
 
     def deliver(self, position: Position, frame: Frame) -> None:
         """Give it an event, unless the client has had it from another process already."""
@@ -34,32 +46,67 @@ class Subscriber:
             return
         if self.held is None:
             self.peer.send(frame)
+        elif len(self.held) < HELD_LIMIT:
+            self.held.append((position, frame))
         else:
-            self.held.append(frame)
+            self.held = [(place, kept) for place, kept in self.held if place is None]
+            self.behind = True
+
+    def tell(self, frame: Frame) -> None:
+        """Give it a fact that is not in the log. Before its welcome and replay a socket is told nothing else."""
+        if self.held is None:
+            self.peer.send(frame)
+        elif len(self.held) < 2 * HELD_LIMIT:
+            self.held.append((None, frame))
 
     def release(self) -> None:
         """The replay is done: what came meanwhile follows it."""
         held, self.held = self.held or [], None
-        for frame in held:
-            self.peer.send(frame)
+        for position, frame in held:
+            if position is None or position > self.after:
+                self.peer.send(frame)
+
+    def frame_of(self, event: StreamEvent) -> Frame | None:
+        raise NotImplementedError
 
 
 class DeskSubscriber(Subscriber):
-    def __init__(self, peer: Peer, viewer: Viewer, after: Position) -> None:
+    """`session_id` names the socket, `token_id` what it was opened with."""
+
+    __slots__ = ("session_id", "token_id", "viewer")
+
+    def __init__(
+        self, peer: Peer, viewer: Viewer, after: Position, *, session_id: str = "", token_id: UUID | None = None
+    ) -> None:
         super().__init__(peer, after)
-        self.viewer = viewer
+        self.viewer, self.session_id, self.token_id = viewer, session_id, token_id
 
     def frame_of(self, event: StreamEvent) -> Frame | None:
         return event.frame if event.visible_to(self.viewer) else None
 
 
 class WidgetSubscriber(Subscriber):
+    __slots__ = ("contact_id",)
+
     def __init__(self, peer: Peer, contact_id: UUID, after: Position) -> None:
         super().__init__(peer, after)
         self.contact_id = contact_id
 
+    def merged(self, event: StreamEvent) -> None:
+        """The contact was merged into another, or another into it: live, in its place among the events."""
+
     def frame_of(self, event: StreamEvent) -> Frame | None:
         return event.customer_frame if event.contact_id == self.contact_id else None
+
+
+class _Group:
+    """Desks that see the same, but for what names their agent."""
+
+    __slots__ = ("key", "members")
+
+    def __init__(self, key: tuple[bool, frozenset[UUID]]) -> None:
+        self.key = key
+        self.members: set[DeskSubscriber] = set()
 
 
 class Hub:
@@ -68,118 +115,208 @@ class Hub:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.tail = Tail(database, self.publish)
-        self._desks: set[DeskSubscriber] = set()
-        self._everything: set[DeskSubscriber] = set()
+        self._groups: dict[tuple[bool, frozenset[UUID]], _Group] = {}
+        self._seniors = self._groups[True, frozenset()] = _Group((True, frozenset()))
+        self._by_queue: dict[UUID, set[_Group]] = defaultdict(set)
         self._by_agent: dict[UUID, set[DeskSubscriber]] = defaultdict(set)
-        self._by_queue: dict[UUID, set[DeskSubscriber]] = defaultdict(set)
         self._by_contact: dict[UUID, set[WidgetSubscriber]] = defaultdict(set)
+        self._catching_up: set[DeskSubscriber] = set()
+        self._desks = self._widgets = 0
         self.peers: set[Peer] = set()
 
     # who is there
 
     def join_desk(self, subscriber: DeskSubscriber) -> Position:
         """Live frames are held from this moment on; returns the position after which they come."""
-        self._desks.add(subscriber)
-        viewer = subscriber.viewer
-        self._by_agent[viewer.agent_id].add(subscriber)
-        if viewer.sees_all:
-            self._everything.add(subscriber)
-        for queue_id in viewer.queues:
-            self._by_queue[queue_id].add(subscriber)
-        SOCKETS.labels("desk").set(len(self._desks))
+        self._enter(subscriber)
+        self._catching_up.add(subscriber)
+        self._desks += 1
+        _DESKS.set(self._desks)
         return self.tail.position
 
     def leave_desk(self, subscriber: DeskSubscriber) -> None:
-        self._desks.discard(subscriber)
-        self._everything.discard(subscriber)
-        _drop(self._by_agent, [subscriber.viewer.agent_id], subscriber)
-        _drop(self._by_queue, subscriber.viewer.queues, subscriber)
-        SOCKETS.labels("desk").set(len(self._desks))
+        self._exit(subscriber)
+        self._catching_up.discard(subscriber)
+        self._desks -= 1
+        _DESKS.set(self._desks)
 
-    def change_viewer(self, agent_id: UUID, viewer: Viewer) -> None:
-        """An agent's role or queues were changed: their open sockets follow at once."""
-        for subscriber in list(self._by_agent.get(agent_id, ())):
-            held = subscriber.held
-            self.leave_desk(subscriber)
+    def change_viewer(self, agent_id: UUID, viewer: Viewer) -> bool:
+        """An agent's role or queues were changed: their open sockets follow at once. False when nothing is new."""
+        changed = [desk for desk in self._by_agent.get(agent_id, ()) if desk.viewer != viewer]
+        for subscriber in changed:
+            self._exit(subscriber)
             subscriber.viewer = viewer
-            self.join_desk(subscriber)
-            subscriber.held = held
+            self._enter(subscriber)
+        return bool(changed)
+
+    def _enter(self, subscriber: DeskSubscriber) -> None:
+        viewer = subscriber.viewer
+        key = (viewer.sees_all, frozenset() if viewer.sees_all else viewer.queues)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(key)
+            for queue_id in key[1]:
+                self._by_queue[queue_id].add(group)
+        group.members.add(subscriber)
+        self._by_agent[viewer.agent_id].add(subscriber)
+
+    def _exit(self, subscriber: DeskSubscriber) -> None:
+        group = self._group_of(subscriber)
+        group.members.discard(subscriber)
+        if not group.members and group is not self._seniors:
+            del self._groups[group.key]
+            _drop(self._by_queue, group.key[1], group)
+        _drop(self._by_agent, [subscriber.viewer.agent_id], subscriber)
+
+    def _group_of(self, subscriber: DeskSubscriber) -> _Group:
+        viewer = subscriber.viewer
+        return self._seniors if viewer.sees_all else self._groups[False, viewer.queues]
 
     def join_widget(self, subscriber: WidgetSubscriber) -> Position:
         self._by_contact[subscriber.contact_id].add(subscriber)
-        SOCKETS.labels("widget").set(sum(map(len, self._by_contact.values())))
+        self._widgets += 1
+        _WIDGETS.set(self._widgets)
         return self.tail.position
 
     def leave_widget(self, subscriber: WidgetSubscriber) -> None:
         _drop(self._by_contact, [subscriber.contact_id], subscriber)
-        SOCKETS.labels("widget").set(sum(map(len, self._by_contact.values())))
+        self._widgets -= 1
+        _WIDGETS.set(self._widgets)
 
     @property
     def agents_here(self) -> list[UUID]:
         return list(self._by_agent)
 
+    def desks_of(self, agent_id: UUID) -> list[DeskSubscriber]:
+        return list(self._by_agent.get(agent_id, ()))
+
     # what they get
 
-    def publish(self, event: StreamEvent) -> None:
-        """Called by the tail for each event, in order."""
-        desks = self._desks_for(event)
-        for desk in desks:
-            desk.deliver(event.position, event.frame)
-        FRAMES.labels("desk").inc(len(desks))
-        widgets = self._by_contact.get(event.contact_id, ()) if event.contact_id else ()
-        if widgets and (frame := event.customer_frame) is not None:
-            for widget in widgets:
-                widget.deliver(event.position, frame)
-            FRAMES.labels("widget").inc(len(widgets))
+    def publish(self, events: Sequence[StreamEvent]) -> None:
+        """Called by the tail for each page, in order."""
+        sent = 0
+        for group, shown in self._by_sight(events).items():
+            apart = self._named_apart(group, shown, events) | (self._catching_up & group.members)
+            if shown and len(apart) < len(group.members):
+                bundle = Bundle([event.frame for event in shown])
+                alike = group.members - apart if apart else group.members
+                for desk in alike:
+                    desk.peer.write(bundle)
+                sent += len(alike) * len(shown)
+            for desk in apart:
+                sent += self._publish_to(desk, events)
+        _DESK_FRAMES.inc(sent)
+        self._publish_to_widgets(events)
 
-    def _desks_for(self, event: StreamEvent) -> set[DeskSubscriber]:
-        """The indexes only narrow the search: `visible_to` has said the same for each of these (tested)."""
-        if event.scope == EventScope.AUDIT:
-            return set()
-        if event.scope == EventScope.EVERYONE:
-            return self._desks
-        found: set[DeskSubscriber] = set()
-        for agent_id in event.agents:
-            found |= self._by_agent.get(agent_id, set())
-        if event.scope == EventScope.CONVERSATION:
-            found |= self._everything
-            for queue_id in event.queues:
-                found |= self._by_queue.get(queue_id, set())
+    def _by_sight(self, events: Sequence[StreamEvent]) -> dict[_Group, list[StreamEvent]]:
+        """The groups that these events concern, with what all their members see of them."""
+        found: dict[_Group, list[StreamEvent]] = {}
+        for event in events:
+            for group in self._groups_for(event):
+                found.setdefault(group, []).append(event)
+            for agent_id in event.agents:
+                for desk in self._by_agent.get(agent_id, ()):
+                    found.setdefault(self._group_of(desk), [])
         return found
 
-    async def catch_up(self, subscriber: DeskSubscriber | WidgetSubscriber, upto: Position) -> None:
+    def _groups_for(self, event: StreamEvent) -> Iterable[_Group]:
+        """The indexes only narrow the search: `visible_to` says the same for each member of these (tested)."""
+        if event.scope == EventScope.CONVERSATION:
+            found = {group for queue_id in event.queues for group in self._by_queue.get(queue_id, ())}
+            found.add(self._seniors)
+            return found
+        return list(self._groups.values()) if event.scope == EventScope.EVERYONE else ()
+
+    def _named_apart(
+        self, group: _Group, shown: Sequence[StreamEvent], events: Sequence[StreamEvent]
+    ) -> set[DeskSubscriber]:
+        """Members who see more than their group, because an event names their agent."""
+        apart: set[DeskSubscriber] = set()
+        common = set(shown)
+        for event in events:
+            if event.agents and event not in common and event.scope != EventScope.AUDIT:
+                for agent_id in event.agents:
+                    apart |= self._by_agent.get(agent_id, _NOBODY)
+        return apart & group.members
+
+    def _publish_to(self, desk: DeskSubscriber, events: Sequence[StreamEvent]) -> int:
+        seen = [event for event in events if event.visible_to(desk.viewer)]
+        if seen and desk.held is None and seen[0].position > desk.after:
+            self._catching_up.discard(desk)
+            desk.peer.write(Bundle([event.frame for event in seen]))
+            return len(seen)
+        for event in seen:
+            desk.deliver(event.position, event.frame)
+        return len(seen)
+
+    def _publish_to_widgets(self, events: Sequence[StreamEvent]) -> None:
+        sent = 0
+        for event in events:
+            widgets = self._by_contact.get(event.contact_id) if event.contact_id else None
+            if widgets and event.type == CONTACT_MERGED:
+                for widget in list(widgets):
+                    widget.merged(event)
+            elif widgets and (frame := event.customer_frame) is not None:
+                for widget in widgets:
+                    widget.deliver(event.position, frame)
+                sent += len(widgets)
+        if sent:
+            _WIDGET_FRAMES.inc(sent)
+
+    async def catch_up(self, subscriber: Subscriber, upto: Position) -> None:
         """Replay what lies between the client's cursor and the moment it joined, then let the held frames follow."""
-        async for page in tail.replay(self._database, subscriber.after, upto):
-            for event in page:
-                if (frame := subscriber.frame_of(event)) is not None:
-                    subscriber.peer.send(frame)
-            await subscriber.peer.drained()
-            if not subscriber.peer.open:
-                return
+        reached = subscriber.after
+        while True:
+            async for page in tail.replay(self._database, reached, upto):
+                for event in page:
+                    if (frame := subscriber.frame_of(event)) is not None:
+                        subscriber.peer.send(frame)
+                await subscriber.peer.drained()
+                if not subscriber.peer.open:
+                    return
+            if not subscriber.behind:
+                break
+            reached, upto, subscriber.behind = max(reached, upto), self.tail.position, False
+            subscriber.held = [(place, kept) for place, kept in subscriber.held or () if place is None]
         subscriber.release()
+        if isinstance(subscriber, DeskSubscriber) and self.tail.position >= subscriber.after:
+            self._catching_up.discard(subscriber)
+
+    async def too_far_behind(self, after: Position, *, limit: int, window_s: float) -> str | None:
+        """Why a replay from there is out of the question: too long, or out of the window; None when it is not."""
+        async with self._database.begin() as session:
+            missed, stale = await tail.behind(await driver(session), after, limit=limit + 1, window_s=window_s)
+        if missed > limit:
+            return "too much was missed to replay it"
+        return "the cursor is older than what is kept for replays" if stale else None
 
     async def beyond_the_end(self, after: Position) -> bool:
         """Whether no event can have had this place yet: it is from another database, or from before a restore."""
         async with self._database.begin() as session:
             return after > await tail.end(await driver(session))
 
-    async def too_far_behind(self, after: Position, *, limit: int) -> bool:
-        """Whether a replay from there would be longer than the window."""
-        async with self._database.begin() as session:
-            return await tail.behind(await driver(session), after, limit=limit + 1) > limit
-
     def tell(self, fact: Mapping[str, Any]) -> None:
-        """An ephemeral fact from any process: `frame` to the desks of `queues`, `agents` and supervisors, `customer`
-        (if any) to the widgets of `contact_id`. Never stored, carries no cursor."""
-        desks: set[DeskSubscriber] = set(self._everything)
-        for queue_id in fact.get("queues", ()):
-            desks |= self._by_queue.get(UUID(queue_id), set())
-        for agent_id in fact.get("agents", ()):
-            desks |= self._by_agent.get(UUID(agent_id), set())
+        """An ephemeral fact from any process: `frame` to the desks of `queues` and `agents`, and of supervisors unless
+        `seniors` is false, but not to the session `but`; `customer` (if any) to the widgets of `contact_id`. Never
+        stored, carries no cursor."""
         if frame := fact.get("frame"):
-            _send_all(desks, Frame(orjson.dumps(frame)))
+            shown, but = Frame(orjson.dumps(frame)), fact.get("but")
+            for desk in self._desks_of(fact):
+                if but is None or desk.session_id != but:
+                    desk.tell(shown)
         if (customer := fact.get("customer")) and (contact_id := fact.get("contact_id")):
-            _send_all(self._by_contact.get(UUID(contact_id), ()), Frame(orjson.dumps(customer)))
+            shown = Frame(orjson.dumps(customer))
+            for widget in self._by_contact.get(UUID(contact_id), ()):
+                widget.tell(shown)
+
+    def _desks_of(self, fact: Mapping[str, Any]) -> set[DeskSubscriber]:
+        desks = set(self._seniors.members) if fact.get("seniors", True) else set()
+        for queue_id in fact.get("queues", ()):
+            for group in self._by_queue.get(UUID(queue_id), ()):
+                desks |= group.members
+        for agent_id in fact.get("agents", ()):
+            desks |= self._by_agent.get(UUID(agent_id), _NOBODY)
+        return desks
 
     def tell_everyone(self, frame: Frame) -> None:
         """Draining: every socket of this process."""
@@ -187,16 +324,13 @@ class Hub:
             peer.send(frame)
 
 
-def _send_all(subscribers: Iterable[Subscriber], frame: Frame) -> None:
-    for subscriber in subscribers:
-        if subscriber.held is None:  # before its welcome and replay a socket is told nothing else
-            subscriber.peer.send(frame)
+_NOBODY: frozenset[DeskSubscriber] = frozenset()
 
 
-def _drop(index: dict[UUID, set[Any]], keys: Iterable[UUID], subscriber: Subscriber) -> None:
+def _drop(index: dict[UUID, set[Any]], keys: Iterable[UUID], member: object) -> None:
     for key in keys:
         members = index.get(key)
         if members is not None:
-            members.discard(subscriber)
+            members.discard(member)
             if not members:
                 del index[key]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app.clock import rfc3339
 from app.models import Contact, Conversation, Message, ResolutionCycle
+from app.models.words import Direction
 
 
 def moment(value: datetime | None) -> str | None:
@@ -68,7 +69,8 @@ def message(
 
 
 def stored_message(row: Message) -> dict[str, Any]:
-    return message(
+    """A note may say more: whom it mentions, or that it is whispered."""
+    shape = message(
         id=row.id,
         conversation_id=row.conversation_id,
         seq=row.seq,
@@ -86,6 +88,9 @@ def stored_message(row: Message) -> dict[str, Any]:
         created_at=row.created_at,
         sent_at=row.sent_at,
     )
+    if row.direction == Direction.NOTE:
+        shape |= {name: row.content[name] for name in ("mentions", "whisper") if row.content.get(name)}
+    return shape
 
 
 def conversation(row: Conversation) -> dict[str, Any]:
@@ -104,6 +109,7 @@ def conversation(row: Conversation) -> dict[str, Any]:
         "priority": row.priority,
         "owner_id": _text(row.owner_id),
         "assignee_id": _text(row.assignee_id),
+        "participant_ids": [str(agent_id) for agent_id in row.participant_ids],
         "subject": row.subject,
         "external_ref": row.external_ref,
         "cycle": row.cycle,
@@ -146,6 +152,7 @@ def new_conversation(
         "priority": priority,
         "owner_id": None,
         "assignee_id": None,
+        "participant_ids": [],
         "subject": subject,
         "external_ref": external_ref,
         "cycle": 1,

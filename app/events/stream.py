@@ -11,10 +11,13 @@ from uuid import UUID
 
 import orjson
 
+from app import log
 from app.models.words import EventScope, Role
 from app.sockets import Frame
 
+_logger = log.get("stream")
 _CURSOR = re.compile(r"[0-9a-f]{28}")
+CONTACT_MERGED = "contact.merged"
 _SEES_ALL = frozenset({Role.SUPERVISOR, Role.ADMIN})
 
 
@@ -86,10 +89,15 @@ class StreamEvent:
 
     @cached_property
     def customer_frame(self) -> Frame | None:
-        """What the customer's widget gets: nothing of how we work inside."""
+        """What the customer's widget gets: nothing of how we work inside. One that cannot be made is left out: it must
+        not stop the stream of all."""
         if not self.to_customer:
             return None
-        made = _for_customer(self.type, self._payload)
+        try:
+            made = _for_customer(self.type, self._payload)
+        except (KeyError, TypeError) as error:
+            _logger.error("event without a customer's frame", type=self.type, error=repr(error))
+            return None
         if made is None:
             return None
         kind, payload = made
@@ -98,7 +106,9 @@ class StreamEvent:
     def _head(self, kind: str) -> bytes:
         head = f'{{"type":"{kind}","cursor":"{self.position.cursor()}"'
         if self.conversation_id is not None:
-            head += f',"conversation_id":"{self.conversation_id}","seq":{self.seq or 0}'
+            head += f',"conversation_id":"{self.conversation_id}"'
+            if kind != "message.status":  # that brings its message's own
+                head += f',"seq":{self.seq or 0}'
         return head.encode()
 
     @staticmethod
@@ -111,8 +121,12 @@ def _for_customer(kind: str, payload: str) -> tuple[str, str] | None:
     if kind in ("message.created", "message.status", "feedback.requested"):
         return kind, payload
     body = orjson.loads(payload)
+    if kind == "agent.joined":
+        return kind, _dump({"agent": {"name": body["agent"]["name"]}})
     if kind == "conversation.assigned":
         return "agent.joined", _dump({"agent": {"name": body["assignee"]["name"]}})
+    if kind == "agent.joined":
+        return kind, _dump({"agent": {"name": body["agent"]["name"]}})
     if kind.startswith("conversation."):
         return "conversation.updated", _dump({"conversation": customer_conversation(body["conversation"])})
     return None

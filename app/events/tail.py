@@ -28,7 +28,10 @@ _NEWEST = """
 SELECT pos, id FROM event WHERE pos < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 ORDER BY pos DESC, id DESC LIMIT 1
 """
-_BEHIND = "SELECT count(*) FROM (SELECT 1 FROM event WHERE (pos, id) > ($1, $2) ORDER BY pos, id LIMIT $3) AS missed"
+_BEHIND = """
+SELECT count(*) AS missed, coalesce(bool_or(created_at < now() - make_interval(secs => $4)), false) AS stale
+FROM (SELECT created_at FROM event WHERE (pos, id) > ($1, $2) ORDER BY pos, id LIMIT $3) AS missed
+"""
 
 
 async def newest(connection: asyncpg.Connection) -> Position:
@@ -43,10 +46,12 @@ async def end(connection: asyncpg.Connection) -> Position:
     return Position(row["pos"], row["id"]) if row else START
 
 
-async def behind(connection: asyncpg.Connection, after: Position, *, limit: int) -> int:
-    """How many events came after a position, counted up to `limit`."""
-    count: int = await connection.fetchval(_BEHIND, after.pos, after.id, limit)
-    return count
+async def behind(
+    connection: asyncpg.Connection, after: Position, *, limit: int, window_s: float = 1e9
+) -> tuple[int, bool]:
+    """How many events came after a position, counted up to `limit`; and whether one of these is older than the window."""
+    row = await connection.fetchrow(_BEHIND, after.pos, after.id, limit, window_s)
+    return row["missed"], row["stale"]
 
 
 async def read(connection: asyncpg.Connection, after: Position, limit: int) -> tuple[list[StreamEvent], bool]:
@@ -77,7 +82,7 @@ async def replay(database: Database, after: Position, upto: Position) -> AsyncIt
 class Tail:
     """The live reader of one process. Every wakeup is one query, however many sockets listen."""
 
-    def __init__(self, database: Database, publish: Callable[[StreamEvent], None]) -> None:
+    def __init__(self, database: Database, publish: Callable[[Sequence[StreamEvent]], None]) -> None:
         self._database, self._publish = database, publish
         self._connection: asyncpg.Connection | None = None
         self._last_read = 0.0
@@ -101,9 +106,9 @@ class Tail:
         self._last_read = time.monotonic()
         READS.inc()
         EVENTS.inc(len(events))
-        for event in events:
-            self.position = event.position
-            self._publish(event)
+        if events:
+            self.position = events[-1].position
+            self._publish(events)
         if len(events) == _PAGE:
             return 0
         return _BLOCKED_S if blocked else None

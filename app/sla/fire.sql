@@ -44,7 +44,7 @@ BEGIN
                           actor_id, correlation_id, payload)
         SELECT greatest(c.stream_pos, v_xid), 'sla.' || f.stage, c.id, c.contact_id, c.last_seq, 'conversation',
                array_remove(ARRAY[c.queue_id], NULL),
-               array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL),
+               array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) || c.participant_ids,
                false, 'system', NULL, c.correlation_id,
                jsonb_build_object(
                    'clock', jsonb_build_object(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -66,8 +67,8 @@ async def test_writers_whose_transaction_is_older_than_their_turn(
     seen: list[StreamEvent] = []
     complete = asyncio.Event()
 
-    def see(event: StreamEvent) -> None:
-        seen.append(event)
+    def see(page: Sequence[StreamEvent]) -> None:
+        seen.extend(page)
         if len(seen) == 12 * 15:
             complete.set()
 
@@ -138,13 +139,25 @@ async def test_every_page_size_reads_the_same(database: Database, conversations:
                 break
             found += [event.position for event in page]
         assert found == whole
-    missed = await tail.behind(connection, whole[4], limit=100)
-    assert missed == len(whole) - 5
+    assert await tail.behind(connection, whole[4], limit=100) == (len(whole) - 5, False)
+    assert await tail.behind(connection, whole[4], limit=3) == (3, False)
+    await connection.close()
+
+
+async def test_a_cursor_is_too_old_when_the_next_event_is(database: Database, conversations: list[UUID]) -> None:
+    connection = await database.connect()
+    for number in range(3):
+        await connection.execute(APPEND, conversations[0], f"e{number}")
+    first, second, third = [event.position for event in await everything(database)]
+    await connection.execute("UPDATE event SET created_at = now() - interval '2 hours' WHERE id <= $1", second.id)
+    assert await tail.behind(connection, first, limit=9, window_s=3_600) == (2, True)
+    assert await tail.behind(connection, second, limit=9, window_s=3_600) == (1, False)
+    assert await tail.behind(connection, third, limit=9, window_s=3_600) == (0, False)
     await connection.close()
 
 
 async def test_one_query_per_wakeup(database: Database, conversations: list[UUID]) -> None:
-    live = Tail(database, lambda event: None)
+    live = Tail(database, lambda page: None)
     await live.start()
     connection: asyncpg.Connection = await database.connect()
     for number in range(100):

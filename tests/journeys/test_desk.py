@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 import socket
+from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import httpx
+import orjson
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -38,6 +44,16 @@ class Shop:
         item = {"id": secrets.token_hex(8), "from": {"id": sender or secrets.token_hex(4)}, "text": text}
         async with httpx.AsyncClient() as client:
             answer = await self.partner.post(client, self.channel["webhook_url"], item)
+        assert answer.status_code == 200, answer.text
+
+    async def write_much(self, items: int) -> None:
+        """Long messages, all in one call."""
+        text = "x" * 95_000
+        several = [{"id": secrets.token_hex(8), "from": {"id": "talkative"}, "text": text} for _ in range(items)]
+        body = orjson.dumps(several)
+        headers = self.partner.headers(secrets.token_hex(8), body)
+        async with httpx.AsyncClient(timeout=30) as client:
+            answer = await client.post(self.channel["webhook_url"], content=body, headers=headers)
         assert answer.status_code == 200, answer.text
 
 
@@ -259,3 +275,216 @@ async def _until_closed(socket: Any) -> None:
     with contextlib.suppress(ConnectionClosed):
         async for _ in socket:
             pass
+
+
+async def query(server: Server, statement: str, *values: Any) -> Any:
+    connection = await asyncpg.connect(server.database_url)
+    try:
+        return await connection.fetch(statement, *values)
+    finally:
+        await connection.close()
+
+
+async def test_a_cursor_older_than_the_window_asks_for_a_fresh_start(team: Team) -> None:
+    shop = await Shop.open(team.server, team.queue_id)
+    await shop.write("first", sender="steady")
+    first = await team.desk.expect("message.created", lambda frame: frame["message"]["text"] == "first")
+    await shop.write("second", sender="steady")
+    second = await team.desk.expect("message.created", lambda frame: frame["message"]["text"] == "second")
+    aged = "UPDATE event SET created_at = now() - interval '73 hours' WHERE conversation_id = $1"
+    await query(team.server, aged, second["conversation_id"])
+    desk = Desk(team.server.socket_base, team.agent["token"], cursor=first["cursor"])
+    await desk.connect()
+    assert "older" in (await desk.expect("resync_required"))["reason"]
+    assert (await desk.expect("welcome"))["cursor"] > first["cursor"]
+    await desk.close()
+
+
+async def test_the_counts_of_a_queue_follow_and_a_welcome_starts_from_them(team: Team) -> None:
+    await team.desk.command("availability.set", availability="away")
+    shop = await Shop.open(team.server, team.queue_id)
+    for number in range(3):
+        await shop.write(f"number {number}")
+    full = await team.desk.expect("queue.counts", lambda frame: frame["waiting"] == 3)
+    assert full["queue_id"] == team.queue_id
+    async with Desk(team.server.socket_base, team.agent["token"]) as other:
+        [queue] = other.welcome["queues"]
+        assert (queue["id"], queue["waiting"], queue["offered"]) == (team.queue_id, 3, 0)
+        await other.online()
+        await other.expect("queue.counts", lambda frame: frame["offered"] == 3)
+        await other.accept_next()
+        last = await other.expect("queue.counts", lambda frame: frame["offered"] == 2)
+        assert last["waiting"] == 0
+    assert team.desk.welcome["queues"][0]["waiting"] == 0
+
+
+async def test_what_is_read_on_one_socket_is_read_on_the_others(team: Team) -> None:
+    shop = await Shop.open(team.server, team.queue_id)
+    await shop.write("one", sender="steady")
+    taken = await team.desk.accept_next()
+    conversation_id = taken["conversation_id"]
+    await shop.write("two", sender="steady")
+    await team.desk.expect("message.created", lambda frame: frame["message"]["text"] == "two")
+    async with Desk(team.server.socket_base, team.agent["token"]) as other:
+        [before] = other.welcome["conversations"]
+        assert before["read_seq"] == 0
+        await other.command("conversation.read", conversation_id=conversation_id, seq=2)
+        read = await team.desk.expect("conversation.read")
+        assert (read["conversation_id"], read["seq"]) == (conversation_id, 2)
+        await other.command("ping")
+        assert "conversation.read" not in [frame["type"] for frame in other.frames]
+    async with Desk(team.server.socket_base, team.agent["token"]) as third:
+        assert third.welcome["conversations"][0]["read_seq"] == 2
+
+
+async def test_a_command_whose_answer_was_lost_is_answered_on_the_next_socket(team: Team) -> None:
+    """The connection breaks right after the frame; sent again with its id, the transfer is done once."""
+    elsewhere = await queue_with(team.server)
+    shop = await Shop.open(team.server, team.queue_id)
+    await shop.write("please help")
+    conversation_id = (await team.desk.accept_next())["conversation_id"]
+    frame = {"type": "conversation.transfer", "id": "lost", "conversation_id": conversation_id, "queue_id": elsewhere}
+    first = await Desk(team.server.socket_base, team.agent["token"]).open()
+    await first.send(frame)
+    await first.abort()
+    await team.desk.expect("conversation.updated", lambda event: event.get("transfer") is not None)
+    async with Desk(team.server.socket_base, team.agent["token"]) as second:
+        for _ in range(2):
+            await second.send(frame)
+            answer = await second.expect("ok", lambda answer: answer["re"] == "lost")
+            assert answer["conversation"]["queue_id"] == elsewhere
+    events = await team.server.api("GET", f"/conversations/{conversation_id}/events?limit=200")
+    assert len([event for event in events["items"] if event["payload"].get("transfer")]) == 1
+
+
+async def test_an_agent_who_joins_a_queue_sees_it_at_once(team: Team) -> None:
+    other_queue = await queue_with(team.server)
+    agent = await team.server.api("GET", f"/agents/{team.agent['id']}")
+    assert agent["queue_ids"] == [team.queue_id]
+    async with httpx.AsyncClient() as client:
+        changed = await client.patch(
+            f"{team.server.base}/api/v1/agents/{team.agent['id']}",
+            json={"queue_ids": [team.queue_id, other_queue]},
+            headers={"Authorization": f"Bearer {team.server.admin}", "If-Match": f'"{agent["version"]}"'},
+        )
+    assert changed.status_code == 200, changed.text
+    told = await team.desk.expect("queues.changed")
+    assert {queue["id"] for queue in told["queues"]} == {team.queue_id, other_queue}
+    await (await Shop.open(team.server, other_queue)).write("new here")
+    await team.desk.expect("message.created", lambda frame: frame["message"]["text"] == "new here")
+
+
+@pytest.fixture
+async def other_server(server: Server, tmp_path: Path) -> AsyncIterator[Server]:
+    """Another process on the same database, with a quick heartbeat."""
+    environment = {"ROUNDTRIP_HEARTBEAT_S": str(HEARTBEAT_S), "ROUNDTRIP_SOCKET_BUFFER": "50000000"}
+    other = Server(server.database_url, tmp_path, admin=server.admin, environment=environment)
+    await other.start()
+    yield other
+    if other.process is not None and other.process.poll() is None:
+        assert await other.stop() == 0
+
+
+HEARTBEAT_S = 0.7
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["silent", "silent and full"])
+async def test_a_client_that_stops_answering_is_noticed_within_three_heartbeats(
+    other_server: Server, full: bool
+) -> None:
+    """As when a laptop is closed: the connection stays, nobody is there, and perhaps more is to be written than its
+    buffers take."""
+    queue_id = await queue_with(other_server)
+    agent = await other_server.make_agent("Closed Laptop", queue_ids=[queue_id])
+    shop = await Shop.open(other_server, queue_id)
+    async with Desk(other_server.socket_base, agent["token"]):
+        pass  # a process greets its first one slowly
+    gone = socket.socket()
+    gone.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    gone.connect(("127.0.0.1", other_server.port))
+    try:
+        session_id = await asyncio.to_thread(_greet, gone, agent["token"])
+        if full:
+            await asyncio.gather(*(shop.write_much(25) for _ in range(3)))
+        async with asyncio.timeout(4 * HEARTBEAT_S + 5):
+            while await _present(other_server, agent["id"]):
+                await asyncio.sleep(0.02)
+        lasted = await query(
+            other_server,
+            "SELECT extract(epoch FROM closed_at - created_at)::float8 AS s FROM agent_session "
+            "WHERE agent_id = $1 AND id = $2",
+            UUID(agent["id"]),
+            UUID(session_id),
+        )
+        assert not lasted or HEARTBEAT_S < lasted[0]["s"] < (3 * HEARTBEAT_S + 1)
+    finally:
+        gone.close()
+
+
+def _greet(raw: socket.socket, token: str) -> str:
+    """The id of the session that it is welcomed to."""
+    raw.sendall(
+        b"GET /desk/live HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    seen = b""
+    while not seen.endswith(b"\r\n\r\n"):
+        seen += raw.recv(4096)
+    hello = orjson.dumps({"type": "hello", "token": token})
+    raw.sendall(bytes((0x81, 0x80 | len(hello))) + bytes(4) + hello)
+    while not (found := re.search(rb'"session_id":"([0-9a-f-]{36})"', seen)):
+        part = raw.recv(4096)
+        assert part, f"closed after {seen!r}"
+        seen += part
+    return found.group(1).decode()
+
+
+async def _present(server: Server, agent_id: str) -> bool:
+    rows = await query(server, "SELECT 1 FROM agent_session WHERE agent_id = $1 AND closed_at IS NULL", UUID(agent_id))
+    return bool(rows)
+
+
+async def test_a_client_that_answers_stays(other_server: Server) -> None:
+    agent = await other_server.make_agent("Still Here")
+    async with Desk(other_server.socket_base, agent["token"]) as desk:
+        assert desk.welcome["heartbeat_s"] == HEARTBEAT_S
+        await asyncio.sleep(4 * HEARTBEAT_S)
+        await desk.command("ping")
+        assert desk.closed is None
+
+
+async def test_a_command_in_hand_is_answered_before_the_process_ends(team: Team, other_server: Server) -> None:
+    """SIGTERM comes while the command waits for the conversation, which somebody holds for a moment longer."""
+    shop = await Shop.open(team.server, team.queue_id)
+    await shop.write("hold the line")
+    conversation_id = (await team.desk.accept_next())["conversation_id"]
+    desk = await Desk(other_server.socket_base, team.agent["token"]).open()
+    holder = await asyncpg.connect(team.server.database_url)
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.execute("SELECT 1 FROM conversation WHERE id = $1 FOR UPDATE", UUID(conversation_id))
+    note = {"conversation_id": conversation_id, "kind": "note", "text": "written at the last moment"}
+    sending = asyncio.create_task(desk.command("message.send", **note))
+    await _until_waiting(holder)
+    stopping = asyncio.create_task(other_server.stop())
+    await desk.expect("draining")
+    await transaction.commit()
+    await holder.close()
+    assert (await sending)["seq"] == 2
+    assert await desk.wait_closed() == 1012
+    assert await stopping == 0
+
+
+async def _until_waiting(holder: asyncpg.Connection) -> None:
+    """Somebody waits for a lock of ours."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    async with asyncio.timeout(20):
+        while not await holder.fetch(waiting):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_revoked_token_ends_the_socket(server: Server) -> None:
+    agent = await server.make_agent("Leaving")
+    desk = await Desk(server.socket_base, agent["token"]).open()
+    await server.api("DELETE", f"/agents/{agent['id']}")
+    assert await desk.wait_closed() == 4401

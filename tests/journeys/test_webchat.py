@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import time
 
+import jwt
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.journeys import steps
 from tests.journeys.conftest import Team
 from tests.support.sockets import Refused, Widget
+
+SECRET = "what the shop's backend signs its users with"
 
 
 async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
@@ -71,6 +75,37 @@ async def test_reconnecting_with_the_cursor_replays_what_was_missed(team: Team) 
         await back.expect("message.created", lambda frame: frame["message"]["text"] == "answer 4")
         texts = [frame["message"]["text"] for frame in back.events if frame["type"] == "message.created"]
         assert texts == [f"answer {number}" for number in range(5)]
+
+
+async def test_logging_in_during_a_chat_that_an_agent_has(team: Team) -> None:
+    """The visitor was known from before, from another browser: the agent goes on with the person they turn out to be."""
+    channel = await team.server.make_channel(
+        "webchat", {"allowed_origins": [], "identity_secret": SECRET}, queue_id=team.queue_id
+    )
+    identity = jwt.encode({"sub": "grace", "name": "Grace", "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+    async with Widget(team.server.socket_base, channel["id"], identity=identity) as at_home:
+        person = at_home.welcome["contact"]
+    async with Widget(team.server.socket_base, channel["id"]) as widget:
+        await widget.command("message.send", client_message_id="m1", text="Where is my parcel?")
+        conversation = await steps.take(team, "my parcel")
+        token = widget.welcome["visitor_token"]
+        async with Widget(team.server.socket_base, channel["id"], visitor_token=token, identity=identity) as named:
+            assert named.welcome["contact"] == person
+            told = await team.desk.expect("conversation.updated", lambda frame: frame.get("changed") == ["contact_id"])
+            assert told["conversation"]["contact_id"] == person["id"]
+            await widget.expect("welcome", lambda frame: frame["contact"] == person)
+            await team.desk.command("typing", conversation_id=conversation["id"], on=True)
+            sent = await steps.reply(team, conversation["id"], "On its way, Grace.")
+            for tab in (widget, named):
+                await tab.expect("typing")
+                await tab.expect("message.created", lambda frame: frame["message"]["text"] == "On its way, Grace.")
+            await steps.delivered(team, sent)
+            await named.command("message.send", client_message_id="m2", text="Thank you")
+            await team.desk.expect("message.created", lambda frame: frame["message"]["text"] == "Thank you")
+            await steps.resolve(team, conversation["id"])
+            asked = await named.expect("feedback.requested")
+            await widget.expect("feedback.requested")
+    await steps.confirm(team, asked["receipt"]["url"])
 
 
 async def test_another_site_is_refused(team: Team) -> None:

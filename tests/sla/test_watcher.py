@@ -161,7 +161,7 @@ async def test_it_wakes_the_stream_and_the_dispatcher(matters: Matters) -> None:
     await Watcher(matters.database).step()
     await connection.execute("SELECT 1")
     await connection.close()
-    assert sorted(heard) == ["dispatch", "events"]  # `offers` too, when an offer to an agent was out
+    assert sorted(heard) == ["counts", "dispatch", "events"]  # `offers` too, when an offer to an agent was out
 
 
 async def test_what_fired_is_counted(matters: Matters) -> None:

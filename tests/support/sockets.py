@@ -9,10 +9,28 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from app.desk import protocol as desk_protocol
+from app.intake import widget_protocol
+
 Frame = dict[str, Any]
+
+
+class NotInTheProtocol(AssertionError):
+    """The server sent a frame that its documents do not know."""
+
+
+def checked(adapter: TypeAdapter[Any], text: str | bytes) -> Frame:
+    """The frame, as the typed protocol has it. Raises NotInTheProtocol."""
+    frame: Frame = orjson.loads(text)
+    try:
+        adapter.validate_python(frame)
+    except ValidationError as error:
+        raise NotInTheProtocol(f"{error}\nin {str(text)[:2_000]}") from None
+    return frame
 
 
 class Refused(Exception):
@@ -24,15 +42,18 @@ class Refused(Exception):
 
 
 class Client:
-    """Keeps every frame it got, in order; `expect` looks at those not yet expected, then waits."""
+    """Keeps every frame it got, in order, each held against the typed protocol; `expect` looks at those not yet
+    expected, then waits. A frame that is not in the protocol fails whatever waits next, and the closing."""
 
     path = ""
+    protocol: TypeAdapter[Any]
 
     def __init__(self, base: str, **hello: Any) -> None:
         self.base, self.hello = base, hello
         self.frames: list[Frame] = []
         self.welcome: Frame = {}
         self.closed: int | None = None
+        self._wrong: NotInTheProtocol | None = None
         self._seen: set[int] = set()
         self._arrived = asyncio.Condition()
         self._ids = itertools.count(1)
@@ -62,6 +83,18 @@ class Client:
         await self._socket.close()
         assert self._reader is not None
         await self._reader
+        self._require_sound()
+
+    async def abort(self) -> None:
+        """The network is gone: no goodbye."""
+        assert self._socket is not None
+        assert self._reader is not None
+        self._socket.transport.abort()
+        await self._reader
+
+    def _require_sound(self) -> None:
+        if self._wrong is not None:
+            raise self._wrong
 
     async def send(self, frame: Any) -> None:
         assert self._socket is not None
@@ -72,13 +105,20 @@ class Client:
         try:
             async for text in self._socket:
                 async with self._arrived:
-                    self.frames.append(orjson.loads(text))
+                    self._keep(text)
                     self._arrived.notify_all()
         except ConnectionClosed:
             pass
         async with self._arrived:
             self.closed = self._socket.close_code
             self._arrived.notify_all()
+
+    def _keep(self, text: str | bytes) -> None:
+        try:
+            self.frames.append(checked(self.protocol, text))
+        except NotInTheProtocol as wrong:
+            self._wrong = wrong
+            self.frames.append(orjson.loads(text))
 
     async def expect(
         self, type: str, where: Callable[[Frame], bool] = lambda frame: True, *, within: float = 20
@@ -87,6 +127,7 @@ class Client:
         try:
             async with asyncio.timeout(within), self._arrived:
                 while True:
+                    self._require_sound()
                     for number, frame in enumerate(self.frames):
                         if number not in self._seen and frame["type"] == type and where(frame):
                             self._seen.add(number)
@@ -115,6 +156,7 @@ class Client:
     async def _answer(self, number: str) -> Frame:
         async with asyncio.timeout(20), self._arrived:
             while True:
+                self._require_sound()
                 for place, frame in enumerate(self.frames):
                     if frame.get("re") == number:
                         self._seen.add(place)
@@ -136,6 +178,7 @@ class Client:
 
 class Desk(Client):
     path = "/desk/live"
+    protocol = desk_protocol.FRAMES
 
     def __init__(self, base: str, token: str, **hello: Any) -> None:
         super().__init__(base, token=token, **hello)
@@ -153,6 +196,7 @@ class Desk(Client):
 
 class Widget(Client):
     path = "/widget/live"
+    protocol = widget_protocol.FRAMES
 
     def __init__(self, base: str, channel_id: str, **hello: Any) -> None:
         super().__init__(base, channel_id=channel_id, **hello)

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import clock
 from app.conversations import classification, closing, pausing, replies
-from app.desk.auth import CurrentPrincipal, Principal, require_act, visible_locked
+from app.desk.auth import CurrentPrincipal, Principal, may_speak, require_act, visible_locked
 from app.desk.endpoints import attachments
 from app.desk.endpoints.conversation_shapes import ConversationShape, MessageShape, ReceiptShape, ResolvedShape
 from app.desk.endpoints.shared import Body, CatalogDep, ContextDep, Name, Text, api_router
@@ -26,12 +26,16 @@ Part = Annotated[Text, Field(min_length=1, max_length=closing.PART_LIMIT)]
 
 
 class NewMessage(Body):
-    """`attachments` are ids of uploads. The same `client_message_id` twice is one message."""
+    """`attachments` are ids of uploads. The same `client_message_id` twice is one message.
+
+    A note may name colleagues (`mentions`): they are told, and help from now on where they could not see it before.
+    """
 
     kind: Literal[MessageKind.REPLY, MessageKind.NOTE] = MessageKind.REPLY
     text: Text = ""
     attachments: Annotated[list[UUID], Field(max_length=20)] = Field(default_factory=list)
     client_message_id: Name | None = None
+    mentions: Annotated[list[UUID], Field(max_length=20)] = Field(default_factory=list)
 
 
 class Correction(Body):
@@ -81,6 +85,13 @@ async def _mine(session: AsyncSession, principal: Principal, conversation_id: UU
     return conversation
 
 
+async def _require_voice(session: AsyncSession, principal: Principal, conversation: Conversation) -> None:
+    """Raises NotAssigned, Conflict for a supervisor who only listens."""
+    require_act(principal, conversation)
+    if not await may_speak(session, principal, conversation):
+        raise Conflict("you only listen here; join the conversation to write to the customer")
+
+
 @router.post("/conversations/{conversation_id}/messages", status_code=201)
 async def send_message(
     conversation_id: UUID, given: NewMessage, session: SessionDep, principal: CurrentPrincipal
@@ -88,7 +99,7 @@ async def send_message(
     """A reply goes to the customer on their channel; a note stays inside, from anyone who sees the conversation."""
     conversation = await visible_locked(session, principal, conversation_id)
     if given.kind is MessageKind.REPLY:
-        require_act(principal, conversation)
+        await _require_voice(session, principal, conversation)
     message = await replies.send(
         session,
         conversation,
@@ -97,6 +108,7 @@ async def send_message(
         text=given.text,
         client_message_id=given.client_message_id,
         attachments=await attachments.to_send(session, principal, given.attachments),
+        mentions=given.mentions,
     )
     await session.flush()
     await attachments.bind(session, message)
@@ -138,7 +150,12 @@ def _matter(conversation: Conversation, given: Correction) -> tuple[str, str | N
 
 @router.post("/conversations/{conversation_id}/transfer")
 async def transfer(
-    conversation_id: UUID, given: Transfer, session: SessionDep, catalog: CatalogDep, principal: CurrentPrincipal
+    conversation_id: UUID,
+    given: Transfer,
+    session: SessionDep,
+    catalog: CatalogDep,
+    principal: CurrentPrincipal,
+    context: ContextDep,
 ) -> ConversationShape:
     """To a queue: its assignee is free of it at once. To an agent: the assignee keeps it until that agent accepts."""
     conversation = await _mine(session, principal, conversation_id)
@@ -150,6 +167,7 @@ async def transfer(
         queue_id=given.queue_id,
         note=given.note,
         catalog=catalog,
+        wait_s=context.settings.transfer_wait_s,
     )
     return await _shown(session, conversation)
 

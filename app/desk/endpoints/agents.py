@@ -7,23 +7,31 @@ from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
-from sqlalchemy import delete, func, update
+from sqlalchemy import func, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.desk.auth import Admin, CurrentPrincipal
+from app.catalog import Catalog
+from app.conversations import participants, queries
+from app.desk.auth import Admin, CurrentPrincipal, Principal
+from app.desk.endpoints.agent_places import (
+    PLACES,
+    AgentShape,
+    Placed,
+    place,
+    put_in_default_queue,
+    shape_of,
+    shapes_of,
+)
 from app.desk.endpoints.leaving import hand_back
 from app.desk.endpoints.shared import (
-    Body,
     CatalogDep,
     ContextDep,
-    Moment,
     Name,
     Page,
     PagingDep,
     Shape,
     Words,
-    all_of,
     api_router,
     change,
     locked,
@@ -36,14 +44,20 @@ from app.desk.endpoints.shared import (
     tag,
 )
 from app.edge import SessionDep
-from app.errors import Conflict, Invalid
+from app.errors import Conflict
 from app.ids import new_token, token_hash
-from app.models import Agent, ApiToken, Queue, QueueMember
+from app.models import Agent, ApiToken, TeamMember
 from app.models.words import Availability, Role, TokenKind
+from app.routing.members import QUEUE_AGENT
 from app.wakeups import wake
 
 router = api_router("agents")
 _WHAT = "agent"
+_TOUCHED = text(
+    "SELECT conversation_id FROM offer WHERE agent_id = :agent AND status = 'pending' "
+    "UNION SELECT conversation_id FROM assignment WHERE agent_id = :agent AND ended_at IS NULL "
+    "UNION SELECT conversation_id FROM conversation_participant WHERE agent_id = :agent ORDER BY conversation_id"
+)
 
 
 def _printable(value: str) -> str:
@@ -58,11 +72,14 @@ Email = Annotated[
     AfterValidator(_printable),
 ]
 Capacity = Annotated[int, Field(ge=0, le=1_000)]
-QueueIds = Annotated[list[UUID], Field(max_length=200)]
 
 
-class NewAgent(Body):
-    """`capacity` is counted in weights of conversations. Without `queue_ids` the agent works in the default queue."""
+class NewAgent(Placed):
+    """`capacity` is counted in weights of conversations.
+
+    `queue_ids` (at level 1) or `queues` are served by the agent themselves, besides those of their teams. Without
+    `queue_ids`, `queues` and `team_ids` the agent works in the default queue.
+    """
 
     name: Name
     email: Email
@@ -70,41 +87,22 @@ class NewAgent(Body):
     capacity: Capacity = 6
     skills: Words = Field(default_factory=list)
     languages: Words = Field(default_factory=list)
-    queue_ids: QueueIds | None = None
 
 
-class AgentChange(Body):
+class AgentChange(Placed):
     name: Name | None = None
     email: Email | None = None
     role: Role | None = None
     capacity: Capacity | None = None
     skills: Words | None = None
     languages: Words | None = None
-    queue_ids: QueueIds | None = None
     active: bool | None = None
 
     _not_null = model_validator(mode="after")(
-        not_null("name", "email", "role", "capacity", "skills", "languages", "queue_ids", "active")
+        not_null(
+            "name", "email", "role", "capacity", "skills", "languages", "queue_ids", "queues", "team_ids", "active"
+        )
     )
-
-
-class AgentShape(Shape):
-    """`load` is what open offers and conversations hold of `capacity`."""
-
-    id: UUID
-    name: str
-    email: str
-    role: Role
-    capacity: int
-    load: int
-    skills: list[str]
-    languages: list[str]
-    availability: Availability
-    active: bool
-    queue_ids: list[UUID]
-    version: int
-    created_at: Moment
-    updated_at: Moment
 
 
 class AgentWithToken(AgentShape):
@@ -116,13 +114,6 @@ class AgentWithToken(AgentShape):
 class TokenShape(Shape):
     id: UUID
     token: str
-
-
-async def _shape(session: AsyncSession, row: Agent) -> AgentShape:
-    found = await session.exec(
-        select(QueueMember.queue_id).where(col(QueueMember.agent_id) == row.id).order_by(col(QueueMember.queue_id))
-    )
-    return AgentShape(**row.model_dump(), queue_ids=list(found.all()))
 
 
 async def _issue_token(session: AsyncSession, agent: Agent) -> str:
@@ -139,19 +130,7 @@ async def _revoke_tokens(session: AsyncSession, agent: Agent) -> None:
         .where(col(ApiToken.agent_id) == agent.id, col(ApiToken.revoked_at).is_(None))
         .values(revoked_at=func.now())
     )
-
-
-async def _put_in_queues(session: AsyncSession, agent: Agent, queue_ids: list[UUID] | None) -> None:
-    if queue_ids is None:
-        default = await session.exec(select(Queue).where(col(Queue.is_default)))
-        queues = list(default.all())
-    else:
-        queues = await all_of(session, Queue, Queue.id, queue_ids, "queue_ids")
-        if inactive := [queue for queue in queues if not queue.active]:
-            raise Invalid(f"the queue {inactive[0].name} is not active", field="queue_ids")
-    await session.execute(delete(QueueMember).where(col(QueueMember.agent_id) == agent.id))
-    session.add_all(QueueMember(queue_id=queue.id, agent_id=agent.id) for queue in queues)
-    await session.flush()
+    await wake(session, "catalog")  # sockets that were opened with them are closed
 
 
 @router.post("/agents", status_code=201)
@@ -159,14 +138,15 @@ async def create_agent(
     given: NewAgent, response: Response, session: SessionDep, context: ContextDep, principal: Admin
 ) -> AgentWithToken:
     """The answer holds the agent's token, once."""
-    row = Agent(**given.model_dump(exclude={"queue_ids"}))
+    row = Agent(**given.model_dump(exclude=PLACES))
     await save(session, row)
-    await _put_in_queues(session, row, given.queue_ids)
+    if not await place(session, row, given):
+        await put_in_default_queue(session, row)
     token = await _issue_token(session, row)
     await record(session, principal, "agent.created", id=row.id, email=row.email, role=row.role)
     await context.catalog.changed(session)
     tag(response, row)
-    shape = await _shape(session, row)
+    shape = await shape_of(session, row)
     return AgentWithToken(**shape.model_dump(), token=token)
 
 
@@ -177,25 +157,30 @@ async def list_agents(
     paging: PagingDep,
     role: Role | None = None,
     queue_id: UUID | None = None,
+    team_id: UUID | None = None,
     active: bool | None = None,
 ) -> Page[AgentShape]:
+    """`queue_id`: those who serve it, in teams too."""
     statement = select(Agent)
     if role is not None:
         statement = statement.where(col(Agent.role) == role)
     if active is not None:
         statement = statement.where(col(Agent.active) == active)
     if queue_id is not None:
-        members = select(QueueMember.agent_id).where(col(QueueMember.queue_id) == queue_id)
-        statement = statement.where(col(Agent.id).in_(members))
+        serving = select(QUEUE_AGENT.c.agent_id).where(QUEUE_AGENT.c.queue_id == queue_id)
+        statement = statement.where(col(Agent.id).in_(serving))
+    if team_id is not None:
+        mates = select(TeamMember.agent_id).where(col(TeamMember.team_id) == team_id)
+        statement = statement.where(col(Agent.id).in_(mates))
     rows, cursor = await page_of(session, statement, col(Agent.id), paging)
-    return Page(items=[await _shape(session, row) for row in rows], next_cursor=cursor)
+    return Page(items=await shapes_of(session, rows), next_cursor=cursor)
 
 
 @router.get("/agents/{agent_id}")
 async def get_agent(agent_id: UUID, response: Response, session: SessionDep, _: CurrentPrincipal) -> AgentShape:
     row = await one(session, Agent, agent_id, _WHAT)
     tag(response, row)
-    return await _shape(session, row)
+    return await shape_of(session, row)
 
 
 @router.patch("/agents/{agent_id}")
@@ -209,19 +194,14 @@ async def change_agent(
     catalog: CatalogDep,
     principal: Admin,
 ) -> AgentShape:
-    """Deactivating takes back what they hold, as DELETE does."""
-    if given.active is False:
-        await hand_back(session, principal, agent_id, catalog)
+    """Deactivating takes back what they hold, as DELETE does. Who is no supervisor any more listens nowhere."""
+    await _take_back(session, principal, agent_id, given, catalog)
     row = await locked(session, Agent, agent_id, _WHAT)
     require_version(request, row)
     if given.active is False and row.active:
         _require_free(row)
-    fields = given.given()
-    queue_ids = fields.pop("queue_ids", None)
-    changed = change(row, fields)
-    if queue_ids is not None:
-        await _put_in_queues(session, row, queue_ids)
-        changed.append("queue_ids")
+    changed = change(row, {name: value for name, value in given.given().items() if name not in PLACES})
+    changed += await place(session, row, given)
     if not row.active:
         row.availability = Availability.OFFLINE
     await save(session, row, new_version=True)
@@ -229,7 +209,7 @@ async def change_agent(
     await context.catalog.changed(session)
     await wake(session, "dispatch")
     tag(response, row)
-    return await _shape(session, row)
+    return await shape_of(session, row)
 
 
 @router.delete("/agents/{agent_id}", status_code=204)
@@ -237,7 +217,7 @@ async def deactivate_agent(
     agent_id: UUID, session: SessionDep, context: ContextDep, catalog: CatalogDep, principal: Admin
 ) -> None:
     """Their tokens end at once; their offers and conversations go back to the queue with their age."""
-    await hand_back(session, principal, agent_id, catalog)
+    await _take_back(session, principal, agent_id, AgentChange(active=False), catalog)
     row = await locked(session, Agent, agent_id, _WHAT)
     if not row.active:
         return
@@ -247,6 +227,20 @@ async def deactivate_agent(
     await save(session, row, new_version=True)
     await record(session, principal, "agent.deactivated", id=row.id)
     await context.catalog.changed(session)
+
+
+async def _take_back(
+    session: AsyncSession, principal: Principal, agent_id: UUID, given: AgentChange, catalog: Catalog
+) -> None:
+    """Before the agent's row is locked: conversations come first in the order of locks."""
+    if given.active is False:
+        for conversation_id in (await session.execute(_TOUCHED, {"agent": agent_id})).scalars().all():
+            await queries.lock(session, conversation_id)
+        await hand_back(session, principal, agent_id, catalog)
+        await participants.remove_everywhere(session, agent_id, actor=principal.actor)
+    elif given.role is Role.AGENT:
+        roles = participants.LISTENING
+        await participants.remove_everywhere(session, agent_id, actor=principal.actor, roles=roles)
 
 
 def _require_free(agent: Agent) -> None:

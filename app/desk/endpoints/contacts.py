@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from sqlalchemy import ColumnElement, exists, or_, true
 from sqlmodel import col, select
 
+from app.conversations import contacts
 from app.desk.auth import CurrentPrincipal, Principal, Supervisor, visible_filter
 from app.desk.endpoints.agents import Email
 from app.desk.endpoints.canned import Language
@@ -30,7 +31,7 @@ from app.desk.endpoints.shared import (
     tag,
 )
 from app.edge import SessionDep
-from app.errors import NotFound
+from app.errors import Conflict, Invalid, NotFound
 from app.models import Contact, ContactIdentity, Conversation
 
 router = api_router("contacts")
@@ -58,6 +59,12 @@ class ContactChange(Body):
     attributes: Attributes | None = None
 
     _not_null = model_validator(mode="after")(not_null("tier", "attributes"))
+
+
+class Merge(Body):
+    """`into` is the contact that stays."""
+
+    into: UUID
 
 
 class ContactShape(Shape):
@@ -94,6 +101,7 @@ def _seen_by(principal: Principal) -> ColumnElement[bool]:
 
 
 async def _visible(session: SessionDep, principal: Principal, contact_id: UUID, *, lock: bool = False) -> Contact:
+    """Raises NotFound."""
     statement = select(Contact).where(col(Contact.id) == contact_id, _seen_by(principal))
     if lock:
         statement = statement.with_for_update().execution_options(populate_existing=True)
@@ -123,7 +131,7 @@ async def list_contacts(
     email: Annotated[str | None, Query(max_length=320)] = None,
 ) -> Page[ContactShape]:
     """Newest first."""
-    statement = select(Contact).where(_seen_by(principal))
+    statement = select(Contact).where(_seen_by(principal), col(Contact.merged_into).is_(None))
     if q is not None:
         text = q.replace("\x00", "")
         fields = (Contact.name, Contact.email, Contact.phone)
@@ -138,14 +146,38 @@ async def list_contacts(
 async def get_contact(
     contact_id: UUID, response: Response, session: SessionDep, principal: CurrentPrincipal
 ) -> ContactDetail:
-    """With the identities by which they are known on each channel."""
-    row = await _visible(session, principal, contact_id)
+    """With the identities by which they are known on each channel. One that was merged answers with the contact that it
+    is part of now, which `Content-Location` names."""
+    current = await session.get(Contact, contact_id)
+    into = current.merged_into if current else None
+    row = await _visible(session, principal, into or contact_id)
+    if into is not None:
+        response.headers["Content-Location"] = f"/api/v1/contacts/{into}"
+    return await _detail(session, response, row)
+
+
+async def _detail(session: SessionDep, response: Response, row: Contact) -> ContactDetail:
     found = await session.exec(
         select(ContactIdentity).where(col(ContactIdentity.contact_id) == row.id).order_by(col(ContactIdentity.id))
     )
     tag(response, row)
     identities = [IdentityShape.model_validate(identity) for identity in found.all()]
     return ContactDetail(**ContactShape.model_validate(row).model_dump(), identities=identities)
+
+
+@router.post("/contacts/{contact_id}/merge")
+async def merge_contact(
+    contact_id: UUID, given: Merge, response: Response, session: SessionDep, principal: Supervisor
+) -> ContactDetail:
+    """They are one person: identities and conversations become those of `into`, which keeps what it has and takes name,
+    email and the like where it has none. Merging again changes nothing. There is no way back."""
+    for field, wanted in (("contact_id", contact_id), ("into", given.into)):
+        if await session.get(Contact, wanted) is None:
+            if field == "into":
+                raise Invalid("there is no such contact", field=field)
+            raise NotFound("there is no such contact")
+    row = await contacts.merge(session, source=contact_id, target=given.into, actor=principal.actor)
+    return await _detail(session, response, row)
 
 
 @router.patch("/contacts/{contact_id}")
@@ -158,6 +190,8 @@ async def change_contact(
     principal: CurrentPrincipal,
 ) -> ContactShape:
     row = await _visible(session, principal, contact_id, lock=True)
+    if row.merged_into is not None:
+        raise Conflict("this contact was merged into another", merged_into=str(row.merged_into))
     require_version(request, row)
     changed = change(row, given.given())
     await save(session, row, new_version=True)

@@ -20,6 +20,7 @@ from app.models.words import (
     Direction,
     Matter,
     MessageKind,
+    ParticipantRole,
     Severity,
 )
 
@@ -40,6 +41,7 @@ class ConversationShape(Shape):
     priority: int
     owner_id: UUID | None
     assignee_id: UUID | None
+    participant_ids: list[UUID]
     subject: str | None
     external_ref: str | None
     cycle: int
@@ -65,10 +67,21 @@ class PendingOffer(Shape):
     expires_at: Moment
 
 
+class ParticipantShape(Shape):
+    """A colleague who takes part besides the assignee: helps (notes only), listens, or has joined. Since when."""
+
+    agent_id: UUID
+    name: str
+    role: ParticipantRole
+    added_by: UUID | None
+    created_at: Moment
+
+
 class ConversationDetail(ConversationShape):
     """With everything an agent needs at hand. `sla` has one entry per clock; `.../sla` explains them."""
 
     contact: ContactShape
+    participants: list[ParticipantShape]
     sla: list[dict[str, Any]]
     offer: PendingOffer | None
     progress_url: str = Field(description="the customer's page about this matter, without an account")
@@ -92,7 +105,11 @@ class AttachmentRef(Shape):
 
 
 class MessageShape(Shape):
-    """`seq` counts from 1 without a gap. `status` is of outbound messages only."""
+    """`seq` counts from 1 without a gap. `status` is of outbound messages only.
+
+    A note may have `mentions` (agents), or be a `whisper` that only its author, the assignee of the moment and
+    supervisors can see.
+    """
 
     id: UUID
     conversation_id: UUID
@@ -108,6 +125,8 @@ class MessageShape(Shape):
     client_message_id: str | None
     created_at: Moment
     sent_at: Moment | None
+    mentions: list[UUID] | None = Field(default=None, exclude_if=lambda mentions: mentions is None)
+    whisper: bool | None = Field(default=None, exclude_if=lambda whisper: whisper is None)
 
     @classmethod
     def of(cls, row: Message) -> MessageShape:

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from fastapi import Query
 from pydantic import AwareDatetime
+from sqlalchemy import ColumnElement, and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import queries
-from app.desk.auth import CurrentPrincipal, visible, visible_filter
+from app.conversations import participants, queries
+from app.desk.auth import CurrentPrincipal, Principal, visible, visible_filter
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.conversation_shapes import (
     AuthorShape,
@@ -20,12 +21,13 @@ from app.desk.endpoints.conversation_shapes import (
     ConversationShape,
     EventShape,
     MessageShape,
+    ParticipantShape,
     PendingOffer,
 )
 from app.desk.endpoints.shared import ContextDep, Page, PagingDep, api_router, cursor_of, page_of
 from app.edge import SessionDep
-from app.models import Agent, Conversation, Event, Message, Offer
-from app.models.words import Category, ConversationStatus, OfferStatus
+from app.models import Agent, Conversation, Event, Message, Offer, Participant, QueueTeam, TeamMember
+from app.models.words import Category, ConversationStatus, Direction, EventScope, OfferStatus
 from app.routing import explain
 from app.sla import clocks
 
@@ -42,6 +44,9 @@ async def list_conversations(
     queue_id: UUID | None = None,
     assignee_id: UUID | None = None,
     contact_id: UUID | None = None,
+    participant_id: Annotated[UUID | None, Query(description="an agent who takes part")] = None,
+    team_id: Annotated[UUID | None, Query(description="of a queue the team serves, or with one of its members")] = None,
+    unassigned: Annotated[bool | None, Query(description="true: nobody has it")] = None,
     channel_type: Annotated[str | None, Query(max_length=50)] = None,
     updated_after: Annotated[AwareDatetime | None, Query(description="changed after this moment")] = None,
 ) -> Page[ConversationShape]:
@@ -55,6 +60,13 @@ async def list_conversations(
         Conversation.channel_type: channel_type,
     }
     wanted = [col(column) == value for column, value in equal.items() if value is not None]
+    if participant_id is not None:
+        with_them = select(Participant.conversation_id).where(col(Participant.agent_id) == participant_id)
+        wanted.append(col(Conversation.id).in_(with_them))
+    if team_id is not None:
+        wanted.append(_of_team(team_id))
+    if unassigned is not None:
+        wanted.append(col(Conversation.assignee_id).is_(None) == unassigned)
     if updated_after is not None:
         # Every change is an event: the log finds the candidates, so that no index has to follow every message.
         changed = select(Event.conversation_id).where(col(Event.created_at) > updated_after)
@@ -62,6 +74,12 @@ async def list_conversations(
     statement = select(Conversation).where(visible_filter(principal), *wanted)
     rows, cursor = await page_of(session, statement, col(Conversation.id), paging, newest_first=True)
     return Page(items=[ConversationShape.of(row) for row in rows], next_cursor=cursor)
+
+
+def _of_team(team_id: UUID) -> ColumnElement[bool]:
+    served = select(QueueTeam.queue_id).where(col(QueueTeam.team_id) == team_id)
+    members = select(TeamMember.agent_id).where(col(TeamMember.team_id) == team_id)
+    return or_(col(Conversation.queue_id).in_(served), col(Conversation.assignee_id).in_(members))
 
 
 @router.get("/conversations/{conversation_id}")
@@ -75,9 +93,11 @@ async def get_conversation(
         select(Offer).where(col(Offer.conversation_id) == row.id, col(Offer.status) == OfferStatus.PENDING)
     )
     offer = offers.one_or_none()
+    everybody = [ParticipantShape.model_validate(each) for each in await participants.of(session, row)]
     return ConversationDetail(
         **ConversationShape.of(row).model_dump(),
         contact=ContactShape.model_validate(contact),
+        participants=everybody,
         sla=await clocks.explain(session, row),
         offer=PendingOffer.model_validate(offer) if offer else None,
         progress_url=context.progress_link(row.id),
@@ -92,12 +112,15 @@ async def list_messages(
     paging: PagingDep,
     after_seq: Annotated[int, Query(ge=0, le=2_147_483_647)] = 0,
 ) -> Page[MessageShape]:
-    """In the order of `seq`, notes included; `after_seq` or `cursor` says where to go on."""
+    """In the order of `seq`, notes included; `after_seq` or `cursor` says where to go on.
+
+    Whispers are there for who may hear them: others see a gap in `seq`.
+    """
     row = await visible(session, principal, conversation_id)
     after = max(after_seq, paging.after_number() or 0)
     found = await session.exec(
         select(Message)
-        .where(col(Message.conversation_id) == row.id, col(Message.seq) > after)
+        .where(col(Message.conversation_id) == row.id, col(Message.seq) > after, *_heard(principal))
         .order_by(col(Message.seq))
         .limit(paging.limit + 1)
     )
@@ -115,7 +138,11 @@ async def list_events(
     row = await visible(session, principal, conversation_id)
     found = await session.exec(
         select(Event)
-        .where(col(Event.conversation_id) == row.id, col(Event.id) > (paging.after_number() or 0))
+        .where(
+            col(Event.conversation_id) == row.id,
+            col(Event.id) > (paging.after_number() or 0),
+            *_heard_of(principal),
+        )
         .order_by(col(Event.id))
         .limit(paging.limit + 1)
     )
@@ -124,6 +151,23 @@ async def list_events(
     names = await _names(session, page)
     items = [_event(event, names) for event in page]
     return Page(items=items, next_cursor=cursor_of(items[-1].id) if len(rows) > paging.limit else None)
+
+
+def _heard(principal: Principal) -> list[ColumnElement[bool]]:
+    """Whispers are for supervisors and for those who heard them: the assignee of that moment, their author."""
+    if principal.senior:
+        return []
+    whispered = and_(col(Message.direction) == Direction.NOTE, col(Message.content).contains({"whisper": True}))
+    heard = col(Message.content).contains({"heard_by": [str(principal.agent_id)]})
+    return [or_(~whispered, heard)]
+
+
+def _heard_of(principal: Principal) -> list[ColumnElement[bool]]:
+    """The same of the history: a message that was told to some agents only is a whisper."""
+    if principal.senior:
+        return []
+    whispered = and_(col(Event.type) == "message.created", col(Event.scope) == EventScope.AGENTS)
+    return [or_(~whispered, col(Event.agents).contains([principal.agent_id]))]
 
 
 async def _names(session: AsyncSession, page: Sequence[Event]) -> dict[UUID, str]:

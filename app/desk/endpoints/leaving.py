@@ -1,4 +1,7 @@
-"""When an agent leaves for good: what they hold goes back to its queue with its age; the owner of record stays."""
+"""When an agent leaves for good: what they hold goes back to its queue with its age; the owner of record stays.
+
+Of all agents only the one who leaves is changed here, so there is nothing to wait for in a circle.
+"""
 
 from __future__ import annotations
 
@@ -57,4 +60,4 @@ async def _take_back(
         actor=principal.actor,
         also_agents=[agent_id],
     )
-    await queues.requeue(session, conversation, catalog)
+    await queues.back(session, conversation, catalog)

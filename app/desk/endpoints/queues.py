@@ -1,18 +1,18 @@
-"""`/queues` and their members."""
+"""`/queues`: what they take, whom they ask as time goes by, where they overflow to."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import Field, model_validator
-from sqlalchemy import delete, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.desk.auth import Admin, CurrentPrincipal
+from app.desk.endpoints.queue_checks import SERIAL, Ring, check_rings, check_settings
 from app.desk.endpoints.shared import (
     Body,
     ContextDep,
@@ -34,23 +34,48 @@ from app.desk.endpoints.shared import (
     tag,
 )
 from app.edge import SessionDep
-from app.errors import Conflict, Invalid
-from app.models import Agent, Queue, QueueEntry, QueueMember
-from app.models.words import Category
+from app.errors import AlreadyExists, Conflict, Invalid
+from app.models import Queue, QueueEntry
+from app.models.words import Category, QueueAssignment, WhenClosed
+from app.routing import patience
 from app.wakeups import wake
 
 router = api_router("queues")
 _WHAT = "queue"
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Wait = Annotated[float, Field(gt=0, le=2_592_000, allow_inf_nan=False)]
+Window = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
+Rings = Annotated[list[Ring], Field(max_length=20)]
+# What it has now and what nobody has added up yet.
+_COUNTS = text(
+    "SELECT coalesce((SELECT waiting FROM queue_count WHERE queue_id = :id), 0) + coalesce(sum(waiting), 0) AS waiting, "
+    "coalesce((SELECT offered FROM queue_count WHERE queue_id = :id), 0) + coalesce(sum(offered), 0) AS offered "
+    "FROM queue_delta WHERE queue_id = :id"
+)
 
 
 class NewQueue(Body):
-    """`category` is the one it takes, none: any. `skills` are needed to be offered something from it."""
+    """`category` is the one it takes, none: any. `skills` are needed to be offered something from it.
+
+    `rings` widen who is asked, counted from entering the queue. After `overflow_after_s` (while closed: at once, with
+    `when_closed` = overflow) a conversation moves on to `overflow_queue_id`; after `max_wait_s` supervisors are asked.
+    Who had the customer within `sticky_window_s` is asked first, for `sticky_wait_s` alone. `assignment` = direct: nobody
+    is asked, they get it.
+    """
 
     name: Name
     category: Category | None = None
     skills: Words = Field(default_factory=list)
     offer_timeout_s: Seconds | None = None
+    assignment: QueueAssignment = QueueAssignment.OFFER
+    rings: Rings = Field(default_factory=list)
+    calendar_id: UUID | None = None
+    when_closed: WhenClosed = WhenClosed.WAIT
+    overflow_queue_id: UUID | None = None
+    overflow_after_s: Wait | None = None
+    max_wait_s: Wait | None = None
+    sticky_window_s: Window = 86_400
+    sticky_wait_s: Window = 0
     is_default: bool = False
 
 
@@ -59,10 +84,31 @@ class QueueChange(Body):
     category: Category | None = None
     skills: Words | None = None
     offer_timeout_s: Seconds | None = None
+    assignment: QueueAssignment | None = None
+    rings: Rings | None = None
+    calendar_id: UUID | None = None
+    when_closed: WhenClosed | None = None
+    overflow_queue_id: UUID | None = None
+    overflow_after_s: Wait | None = None
+    max_wait_s: Wait | None = None
+    sticky_window_s: Window | None = None
+    sticky_wait_s: Window | None = None
     is_default: bool | None = None
     active: bool | None = None
 
-    _not_null = model_validator(mode="after")(not_null("name", "skills", "is_default", "active"))
+    _not_null = model_validator(mode="after")(
+        not_null(
+            "name",
+            "skills",
+            "assignment",
+            "rings",
+            "when_closed",
+            "sticky_window_s",
+            "sticky_wait_s",
+            "is_default",
+            "active",
+        )
+    )
 
 
 class QueueShape(Shape):
@@ -71,6 +117,15 @@ class QueueShape(Shape):
     category: Category | None
     skills: list[str]
     offer_timeout_s: float | None
+    assignment: QueueAssignment
+    rings: list[Ring]
+    calendar_id: UUID | None
+    when_closed: WhenClosed
+    overflow_queue_id: UUID | None
+    overflow_after_s: float | None
+    max_wait_s: float | None
+    sticky_window_s: float
+    sticky_wait_s: float
     is_default: bool
     active: bool
     version: int
@@ -78,10 +133,20 @@ class QueueShape(Shape):
     updated_at: Moment
 
 
-class Member(Shape):
-    agent_id: UUID
-    name: str
-    role: str
+class Counts(Shape):
+    """Conversations in it: those that wait for somebody to be free, and those that somebody is being asked to take."""
+
+    waiting: int
+    offered: int
+
+
+class QueueDetail(QueueShape):
+    counts: Counts
+
+
+async def _prepare(session: AsyncSession) -> None:
+    """Changes of queues come one after another: names, the default and overflow chains concern several at once."""
+    await session.execute(SERIAL)
 
 
 async def _dethrone(session: AsyncSession) -> None:
@@ -89,6 +154,15 @@ async def _dethrone(session: AsyncSession) -> None:
     await session.execute(
         update(Queue).where(col(Queue.is_default)).values(is_default=False, version=Queue.version + 1)
     )
+
+
+async def _require_own_name(session: AsyncSession, row: Queue) -> None:
+    """Raises AlreadyExists; an inactive queue's name is free."""
+    twin = select(Queue.id).where(
+        func.lower(col(Queue.name)) == row.name.lower(), col(Queue.id) != row.id, col(Queue.active)
+    )
+    if row.active and (await session.exec(twin)).first() is not None:
+        raise AlreadyExists("an active queue with this name exists already", field="name")
 
 
 async def _require_idle(session: AsyncSession, queue: Queue) -> None:
@@ -99,15 +173,21 @@ async def _require_idle(session: AsyncSession, queue: Queue) -> None:
     )
     if waiting.first() is not None:
         raise Conflict("conversations wait in this queue; transfer them first")
+    into_it = select(Queue.name).where(col(Queue.overflow_queue_id) == queue.id, col(Queue.active)).limit(1)
+    if (name := (await session.exec(into_it)).first()) is not None:
+        raise Conflict(f"the queue {name} overflows into it; change that first")
 
 
 @router.post("/queues", status_code=201)
 async def create_queue(
     given: NewQueue, response: Response, session: SessionDep, context: ContextDep, principal: Admin
 ) -> QueueShape:
+    await _prepare(session)
+    row = Queue(**{**given.model_dump(), "rings": check_rings(given.rings)})
+    await _require_own_name(session, row)
+    await check_settings(session, row)
     if given.is_default:
         await _dethrone(session)
-    row = Queue(**given.model_dump())
     await save(session, row)
     await record(session, principal, "queue.created", id=row.id, name=row.name)
     await context.catalog.changed(session)
@@ -133,10 +213,13 @@ async def list_queues(
 
 
 @router.get("/queues/{queue_id}")
-async def get_queue(queue_id: UUID, response: Response, session: SessionDep, _: CurrentPrincipal) -> QueueShape:
+async def get_queue(queue_id: UUID, response: Response, session: SessionDep, _: CurrentPrincipal) -> QueueDetail:
+    """With how many wait in it now."""
     row = await one(session, Queue, queue_id, _WHAT)
     tag(response, row)
-    return QueueShape.model_validate(row)
+    counts = (await session.execute(_COUNTS, {"id": queue_id})).one()
+    shape = QueueShape.model_validate(row)
+    return QueueDetail(**shape.model_dump(), counts=Counts.model_validate(counts))
 
 
 @router.patch("/queues/{queue_id}")
@@ -149,6 +232,8 @@ async def change_queue(
     context: ContextDep,
     principal: Admin,
 ) -> QueueShape:
+    """What waits in it goes by the new settings at once."""
+    await _prepare(session)
     row = await locked(session, Queue, queue_id, _WHAT)
     require_version(request, row)
     if given.active is False and row.active:
@@ -159,18 +244,31 @@ async def change_queue(
         await _dethrone(session)
     if given.is_default is False and row.is_default:
         raise Invalid("there is always one default queue; make another one the default", field="is_default")
-    changed = change(row, given.given())
+    with session.no_autoflush:  # the checks say more than the constraints do
+        changed = change(row, _fields(given))
+        await _require_own_name(session, row)
+        await check_settings(session, row)
     await save(session, row, new_version=True)
     await record(session, principal, "queue.updated", id=row.id, changed=changed)
+    await patience.reconsider(session, queue_id)
     await context.catalog.changed(session)
     await wake(session, "dispatch")
     tag(response, row)
     return QueueShape.model_validate(row)
 
 
+def _fields(given: QueueChange) -> dict[str, Any]:
+    fields = given.given()
+    if given.rings is not None:
+        fields["rings"] = check_rings(given.rings)
+    return fields
+
+
 @router.delete("/queues/{queue_id}", status_code=204)
 async def deactivate_queue(queue_id: UUID, session: SessionDep, context: ContextDep, principal: Admin) -> None:
-    """Nothing new lands in it. Refused for the default queue, and while conversations wait in it."""
+    """Nothing new lands in it. Refused for the default queue, while conversations wait in it, while another overflows
+    into it."""
+    await _prepare(session)
     row = await locked(session, Queue, queue_id, _WHAT)
     if not row.active:
         return
@@ -179,44 +277,3 @@ async def deactivate_queue(queue_id: UUID, session: SessionDep, context: Context
     await save(session, row, new_version=True)
     await record(session, principal, "queue.deactivated", id=row.id)
     await context.catalog.changed(session)
-
-
-@router.get("/queues/{queue_id}/members")
-async def list_members(queue_id: UUID, session: SessionDep, _: CurrentPrincipal, paging: PagingDep) -> Page[Member]:
-    await one(session, Queue, queue_id, _WHAT)
-    statement = (
-        select(Agent)
-        .join(QueueMember, col(QueueMember.agent_id) == col(Agent.id))
-        .where(col(QueueMember.queue_id) == queue_id)
-    )
-    rows, cursor = await page_of(session, statement, col(Agent.id), paging)
-    items = [Member(agent_id=row.id, name=row.name, role=row.role) for row in rows]
-    return Page(items=items, next_cursor=cursor)
-
-
-@router.put("/queues/{queue_id}/members/{agent_id}", status_code=204)
-async def add_member(
-    queue_id: UUID, agent_id: UUID, session: SessionDep, context: ContextDep, principal: Admin
-) -> None:
-    """The agent is offered what waits in the queue, and sees its conversations. Doing it twice is fine."""
-    await one(session, Queue, queue_id, _WHAT)
-    await one(session, Agent, agent_id, "agent")
-    statement = insert(QueueMember).values(queue_id=queue_id, agent_id=agent_id).on_conflict_do_nothing()
-    added = await session.execute(statement.returning(col(QueueMember.agent_id)))
-    if added.first() is not None:
-        await record(session, principal, "queue.member_added", id=queue_id, agent_id=agent_id)
-        await context.catalog.changed(session)
-        await wake(session, "dispatch")
-
-
-@router.delete("/queues/{queue_id}/members/{agent_id}", status_code=204)
-async def remove_member(
-    queue_id: UUID, agent_id: UUID, session: SessionDep, context: ContextDep, principal: Admin
-) -> None:
-    """Their conversations stay theirs."""
-    await one(session, Queue, queue_id, _WHAT)
-    statement = delete(QueueMember).where(col(QueueMember.queue_id) == queue_id, col(QueueMember.agent_id) == agent_id)
-    removed = await session.execute(statement.returning(col(QueueMember.agent_id)))
-    if removed.first() is not None:
-        await record(session, principal, "queue.member_removed", id=queue_id, agent_id=agent_id)
-        await context.catalog.changed(session)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.dependencies.models import Dependant
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 from sqlalchemy import func
 from sqlmodel import SQLModel, col, select
@@ -56,6 +57,7 @@ class DeskRoute(Edge):
             extra = options.get("openapi_extra") or {}
             options["openapi_extra"] = {**extra, "parameters": [*extra.get("parameters", ()), *headers]}
         super().__init__(path, endpoint, **options)
+        self._known = _query_names(self.dependant)
 
     async def prepare(self, request: Request) -> None:
         auth.bearer_token(request.headers.get("authorization"))
@@ -65,7 +67,21 @@ class DeskRoute(Edge):
         token = auth.bearer_token(request.headers.get("authorization"))
         principal = await auth.authenticate(session, token)
         request.state.principal = principal
+        if request.method == "GET":
+            self._require_known(request)
         return str(principal.token_id)
+
+    def _require_known(self, request: Request) -> None:
+        """A filter that we do not know would silently filter nothing. Raises Invalid naming it."""
+        for name in request.query_params:
+            if name not in self._known:
+                raise Invalid("there is no such parameter", field=name[:100])
+
+
+def _query_names(dependant: Dependant) -> frozenset[str]:
+    """Of a call, and of what it depends on."""
+    own = (field.alias for field in dependant.query_params)
+    return frozenset(own).union(*map(_query_names, dependant.dependencies))
 
 
 def api_router(tag: str) -> APIRouter:
@@ -159,6 +175,13 @@ class Paging(BaseModel):
             raise Invalid("this is not a cursor of this list", field="cursor")
         return int.from_bytes(raw, "big") if raw is not None else None
 
+    def after_place(self) -> tuple[int, UUID] | None:
+        """The same for lists in the order of a number and an id."""
+        raw = self._opened()
+        if raw is not None and len(raw) != 24:
+            raise Invalid("this is not a cursor of this list", field="cursor")
+        return (int.from_bytes(raw[:8], "big", signed=True), UUID(bytes=raw[8:])) if raw is not None else None
+
     def _opened(self) -> bytes | None:
         if self.cursor is None:
             return None
@@ -179,8 +202,11 @@ def _paging(
 PagingDep = Annotated[Paging, Depends(_paging)]
 
 
-def cursor_of(last: UUID | int) -> str:
-    raw = last.bytes if isinstance(last, UUID) else last.to_bytes(8, "big")
+def cursor_of(last: UUID | int | tuple[int, UUID]) -> str:
+    if isinstance(last, tuple):
+        raw = last[0].to_bytes(8, "big", signed=True) + last[1].bytes
+    else:
+        raw = last.bytes if isinstance(last, UUID) else last.to_bytes(8, "big")
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
@@ -198,8 +224,8 @@ async def page_of(
 
 
 async def locked(session: AsyncSession, table: type[Row], id: Any, what: str) -> Row:
-    """The row, held until the end of the transaction. Raises NotFound."""
-    row = await session.get(table, id, with_for_update=True, populate_existing=True)
+    """The row, held until the end of the transaction; others may still refer to it. Raises NotFound."""
+    row = await session.get(table, id, with_for_update={"key_share": True}, populate_existing=True)
     if row is None:
         raise NotFound(f"there is no such {what}")
     return row

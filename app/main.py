@@ -29,7 +29,7 @@ from app.intake.mailbox import Mailbox
 from app.intake.media import TOPIC as MEDIA
 from app.intake.media import Fetcher
 from app.intake.store import FileStore
-from app.routing import counts, offers, patience, presence
+from app.routing import counts, endings, offers, patience, presence
 from app.routing.dispatcher import Dispatcher
 from app.settings import Settings
 from app.sla.watcher import Watcher
@@ -83,7 +83,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher]:
     dispatcher = Dispatcher(database, context.catalog, settings)
     waiting = patience.Patience(database, context.catalog, again_s=settings.offer_again_s)
     expire = partial(
-        offers.expire_due,
+        endings.expire_due,
         database,
         again_s=settings.offer_again_s,
         misses_until_away=settings.misses_until_away,

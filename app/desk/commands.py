@@ -22,7 +22,7 @@ from app.desk.endpoints.conversation_shapes import MessageShape
 from app.errors import Conflict
 from app.events import shapes
 from app.models import Agent
-from app.routing import offers, presence
+from app.routing import endings, offers, presence
 from app.wakeups import tell
 
 Answer = dict[str, Any]
@@ -98,7 +98,7 @@ async def _accept(desk: Desk, command: protocol.AcceptOffer) -> Answer:
 
 
 async def _reject(desk: Desk, command: protocol.RejectOffer) -> Answer:
-    await offers.reject(
+    await endings.reject(
         desk.session,
         offer_id=command.offer_id,
         agent=desk.agent,
@@ -135,7 +135,7 @@ async def _typing(desk: Desk, command: protocol.Typing) -> Answer:
         "frame": {**shown, "author": {"type": "agent", "id": str(desk.agent.id), "name": desk.agent.name}},
     }
     if await auth.may_speak(desk.session, desk.principal, conversation):
-        fact["contact_id"] = str(conversation.contact_id)
+        fact["contact_id"], fact["channel_id"] = str(conversation.contact_id), str(conversation.channel_id)
         fact["customer"] = {**shown, "author": {"type": "agent", "name": desk.agent.name}}
     await desk.context.wakeups.publish(fact)
     return {}

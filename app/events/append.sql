@@ -13,18 +13,19 @@ DECLARE
     v_pos bigint := pg_current_xact_id()::text::bigint;
     v_seq int;
     v_contact uuid;
+    v_channel uuid;
     v_participants uuid[] := '{}';
     v_id bigint;
 BEGIN
     IF p_conversation IS NOT NULL THEN
         UPDATE conversation SET stream_pos = greatest(stream_pos, v_pos), updated_at = now()
         WHERE id = p_conversation
-        RETURNING stream_pos, last_seq, contact_id, CASE WHEN p_scope = 'conversation' THEN participant_ids ELSE '{}' END
-        INTO STRICT v_pos, v_seq, v_contact, v_participants;
+        RETURNING stream_pos, last_seq, contact_id, channel_id, CASE WHEN p_scope = 'conversation' THEN participant_ids ELSE '{}' END
+        INTO STRICT v_pos, v_seq, v_contact, v_channel, v_participants;
     END IF;
-    INSERT INTO event(pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer,
+    INSERT INTO event(pos, type, conversation_id, contact_id, channel_id, seq, scope, queues, agents, to_customer,
                       actor_type, actor_id, correlation_id, payload)
-    VALUES (v_pos, p_type, p_conversation, v_contact, v_seq, p_scope, p_queues, p_agents || v_participants, p_to_customer,
+    VALUES (v_pos, p_type, p_conversation, v_contact, v_channel, v_seq, p_scope, p_queues, p_agents || v_participants, p_to_customer,
             p_actor_type, p_actor, p_correlation, p_payload)
     RETURNING id INTO v_id;
     PERFORM pg_notify('roundtrip', 'events');

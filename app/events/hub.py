@@ -86,17 +86,20 @@ class DeskSubscriber(Subscriber):
 
 
 class WidgetSubscriber(Subscriber):
-    __slots__ = ("contact_id",)
+    """What happens with a contact on one channel: their mails are not for the chat on a site."""
 
-    def __init__(self, peer: Peer, contact_id: UUID, after: Position) -> None:
+    __slots__ = ("channel_id", "contact_id")
+
+    def __init__(self, peer: Peer, contact_id: UUID, channel_id: UUID, after: Position) -> None:
         super().__init__(peer, after)
-        self.contact_id = contact_id
+        self.contact_id, self.channel_id = contact_id, channel_id
 
     def merged(self, event: StreamEvent) -> None:
         """The contact was merged into another, or another into it: live, in its place among the events."""
 
     def frame_of(self, event: StreamEvent) -> Frame | None:
-        return event.customer_frame if event.contact_id == self.contact_id else None
+        mine = event.contact_id == self.contact_id and event.channel_id == self.channel_id
+        return event.customer_frame if mine else None
 
 
 class _Group:
@@ -257,9 +260,10 @@ class Hub:
                 for widget in list(widgets):
                     widget.merged(event)
             elif widgets and (frame := event.customer_frame) is not None:
-                for widget in widgets:
+                here = [widget for widget in widgets if widget.channel_id == event.channel_id]
+                for widget in here:
                     widget.deliver(event.position, frame)
-                sent += len(widgets)
+                sent += len(here)
         if sent:
             _WIDGET_FRAMES.inc(sent)
 
@@ -297,7 +301,7 @@ class Hub:
 
     def tell(self, fact: Mapping[str, Any]) -> None:
         """An ephemeral fact from any process: `frame` to the desks of `queues` and `agents`, and of supervisors unless
-        `seniors` is false, but not to the session `but`; `customer` (if any) to the widgets of `contact_id`. Never
+        `seniors` is false, but not to the session `but`; `customer` (if any) to the widgets of `contact_id` on `channel_id`. Never
         stored, carries no cursor."""
         if frame := fact.get("frame"):
             shown, but = Frame(orjson.dumps(frame)), fact.get("but")
@@ -307,7 +311,8 @@ class Hub:
         if (customer := fact.get("customer")) and (contact_id := fact.get("contact_id")):
             shown = Frame(orjson.dumps(customer))
             for widget in self._by_contact.get(UUID(contact_id), ()):
-                widget.tell(shown)
+                if str(widget.channel_id) == fact.get("channel_id"):
+                    widget.tell(shown)
 
     def _desks_of(self, fact: Mapping[str, Any]) -> set[DeskSubscriber]:
         desks = set(self._seniors.members) if fact.get("seniors", True) else set()

@@ -63,6 +63,7 @@ class StreamEvent:
         self.type: str = row["type"]
         self.conversation_id: UUID | None = row["conversation_id"]
         self.contact_id: UUID | None = row["contact_id"]
+        self.channel_id: UUID | None = row["channel_id"]
         self.seq: int | None = row["seq"]
         self.scope: str = row["scope"]
         self.queues: list[UUID] = row["queues"]
@@ -121,8 +122,6 @@ def _for_customer(kind: str, payload: str) -> tuple[str, str] | None:
     if kind in ("message.created", "message.status", "feedback.requested"):
         return kind, payload
     body = orjson.loads(payload)
-    if kind == "agent.joined":
-        return kind, _dump({"agent": {"name": body["agent"]["name"]}})
     if kind == "conversation.assigned":
         return "agent.joined", _dump({"agent": {"name": body["assignee"]["name"]}})
     if kind == "agent.joined":

@@ -20,7 +20,7 @@ _MIN_GAP_S = 0.002
 _BLOCKED_S = 0.002
 # An event is ready when no transaction that could still add one before it is running.
 _READ = """
-SELECT id, pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer, payload::text,
+SELECT id, pos, type, conversation_id, contact_id, channel_id, seq, scope, queues, agents, to_customer, payload::text,
        pos < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS ready
 FROM event WHERE (pos, id) > ($1, $2) ORDER BY pos, id LIMIT $3
 """

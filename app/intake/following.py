@@ -30,13 +30,14 @@ class Follower(WidgetSubscriber):
         self,
         peer: Peer,
         contact_id: UUID,
+        channel_id: UUID,
         after: Position,
         *,
         link: FileLink,
         ended: Callable[[UUID, Position, bool], None],
         absorbed: UUID | None = None,
     ) -> None:
-        super().__init__(peer, contact_id, after)
+        super().__init__(peer, contact_id, channel_id, after)
         self._link, self._ended, self._absorbed = link, ended, absorbed
         self.over = False
 
@@ -58,7 +59,7 @@ class Follower(WidgetSubscriber):
         if event.type == CONTACT_MERGED:
             self._look_at(event, live=False)
             return None
-        made = event.customer_frame
+        made = super().frame_of(event)
         return self._openable(made) if made else None
 
     def deliver(self, position: Position, frame: Frame) -> None:

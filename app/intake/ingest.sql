@@ -168,10 +168,10 @@ BEGIN
         SET last_seq = c.last_seq + counted.c, stream_pos = greatest(c.stream_pos, v_xid), last_inbound_at = now(),
             updated_at = now(), correlation_id = counted.correlation, external_ref = coalesce(counted.ref, c.external_ref)
         FROM counted WHERE c.id = counted.conv
-        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.queue_id,
+        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id,
                   array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) || c.participant_ids AS agents
     ), numbered AS (
-        SELECT todo.*, a.stream_pos, a.contact_id, a.agents, array_remove(ARRAY[a.queue_id], NULL) AS queues,
+        SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.agents, array_remove(ARRAY[a.queue_id], NULL) AS queues,
                (a.base + row_number() OVER (PARTITION BY todo.conv ORDER BY todo.n))::int AS seq,
                (item->>'message_id')::uuid AS message
         FROM todo JOIN advanced a ON a.id = todo.conv
@@ -194,18 +194,19 @@ BEGIN
         SELECT id, message, conv, ch, remote, 0 FROM held WHERE sha256 IS NULL AND remote IS NOT NULL
         RETURNING pg_notify('roundtrip', 'media')  -- runs per row, is sent once
     ), told AS (
-        INSERT INTO event(pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer, actor_type,
-                          actor_id, correlation_id, payload)
-        SELECT e.pos, e.type, e.conv, e.contact_id, e.seq, 'conversation', e.queues, e.agents, true, 'contact', e.contact,
+        INSERT INTO event(pos, type, conversation_id, contact_id, channel_id, seq, scope, queues, agents, to_customer,
+                          actor_type, actor_id, correlation_id, payload)
+        SELECT e.pos, e.type, e.conv, e.contact_id, e.channel_id, e.seq, 'conversation', e.queues, e.agents, true, 'contact', e.contact,
                e.correlation, e.payload
         FROM (
-            SELECT n, 0 AS k, stream_pos AS pos, 'conversation.created' AS type, conv, contact_id, seq - 1 AS seq, queues, agents,
-                   contact, item->>'correlation_id' AS correlation,
+            SELECT n, 0 AS k, stream_pos AS pos, 'conversation.created' AS type, conv, contact_id, channel_id, seq - 1 AS seq, queues,
+                   agents, contact, item->>'correlation_id' AS correlation,
                    jsonb_build_object('conversation', (item->'opened') || jsonb_build_object(
                        'contact_id', contact_id, 'created_at', v_now, 'updated_at', v_now)) AS payload
             FROM numbered WHERE v_created AND conv = (item->>'conversation_id')::uuid AND seq = 1
             UNION ALL
-            SELECT n, 1, stream_pos, 'message.created', conv, contact_id, seq, queues, agents, contact, item->>'correlation_id',
+            SELECT n, 1, stream_pos, 'message.created', conv, contact_id, channel_id, seq, queues, agents, contact,
+                   item->>'correlation_id',
                    jsonb_build_object('message', (item->'shown') || jsonb_build_object(
                        'conversation_id', conv, 'seq', seq, 'created_at', v_now,
                        'author', jsonb_build_object('type', 'contact', 'id', contact, 'name', item->'name')))

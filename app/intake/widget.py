@@ -138,6 +138,7 @@ class _Session:
         follower = Follower(
             self.peer,
             contact_id,
+            self.account.id,
             after,
             link=self.context.file_link,
             ended=self._move,

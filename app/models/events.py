@@ -15,7 +15,7 @@ class Event(SQLModel, table=True):
     """`(pos, id)` is the order of the stream; events/log.py says why. Rows are never changed.
 
     `queues` and `agents` say who may see it (with supervisors and administrators); `to_customer` whether the
-    conversation's widget does. `payload` is the body of the frame.
+    widget does, if it is one of `channel_id` and of the contact. `payload` is the body of the frame.
     """
 
     __table_args__ = (
@@ -29,6 +29,7 @@ class Event(SQLModel, table=True):
     type: str = Word()
     conversation_id: UUID | None = None
     contact_id: UUID | None = None
+    channel_id: UUID | None = None
     seq: int | None = None
     scope: str = Word(default=EventScope.CONVERSATION)
     queues: list[UUID] = Uuids()

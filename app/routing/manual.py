@@ -14,7 +14,7 @@ from app.errors import AlreadyAssigned, CapacityExceeded, Forbidden, Invalid, Of
 from app.events.log import Actor
 from app.models import Agent, CategorySetting, Conversation, QueueEntry
 from app.models.words import Role
-from app.routing import availability, offers
+from app.routing import availability, endings, offers
 from app.routing.members import queues_of
 from app.routing.views import need
 
@@ -79,7 +79,7 @@ async def _give(
     """The agents are held. What it costs is taken after what its offer held came back: it may be the same agent's."""
     entry = await _entry(session, conversation)
     weight = need(entry.weight if entry else await _weight(session, conversation), agent.capacity)
-    await offers.rescind(session, conversation, reason="assigned")
+    await endings.rescind(session, conversation, reason="assigned")
     if not await assignment.hold_capacity(session, agent.id, weight, force=force):
         await session.refresh(agent)
         raise CapacityExceeded(

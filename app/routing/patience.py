@@ -23,7 +23,7 @@ from app.db import Database, after_commit, driver
 from app.ids import new_id
 from app.models import Conversation
 from app.models.words import DecisionKind, WhenClosed
-from app.routing import offers
+from app.routing import endings
 from app.routing.due import Entry, Rules, Verdict, look
 from app.sla import calendar
 from app.wakeups import wake
@@ -102,7 +102,7 @@ async def reconsider(session: AsyncSession, queue_id: UUID) -> None:
 class Patience:
     """One per process; `step` is its loop."""
 
-    def __init__(self, database: Database, catalog: CatalogCache, *, again_s: float = offers.AGAIN_S) -> None:
+    def __init__(self, database: Database, catalog: CatalogCache, *, again_s: float = endings.AGAIN_S) -> None:
         self._database, self._catalog, self._again_s = database, catalog, again_s
         self._swept_at = -SWEEP_S
 
@@ -149,7 +149,7 @@ class Patience:
             after_commit(session, DONE.labels(step.kind.value).inc)
             if step.kind is DecisionKind.UNTARGETED:
                 assert before.target_agent_id is not None, "it is untargeted now"
-                await offers.transfer_failed(
+                await endings.transfer_failed(
                     session,
                     conversation,
                     before.target_agent_id,

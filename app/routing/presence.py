@@ -19,7 +19,7 @@ from app.events import shapes
 from app.ids import new_id
 from app.models import Conversation
 from app.models.words import ConversationStatus, OfferStatus
-from app.routing import offers, queues
+from app.routing import endings, queues
 from app.routing.availability import is_present as is_present
 from app.routing.availability import set_availability as set_availability
 from app.routing.availability import tell_presence
@@ -127,7 +127,7 @@ async def _lose(session: AsyncSession, agent_id: UUID, catalog: Catalog, setting
         return True
     theirs = set((await session.execute(_HANDS, hands)).scalars())
     mine = [conversation for conversation in held if conversation.id in theirs]
-    await offers.end(session, mine, OfferStatus.RESCINDED, reason="agent_lost", agent_id=agent_id)
+    await endings.end(session, mine, OfferStatus.RESCINDED, reason="agent_lost", agent_id=agent_id)
     for conversation in mine:
         if conversation.assignee_id == agent_id and _goes_back(conversation, settings):
             await _take_back(session, conversation, agent_id, catalog)

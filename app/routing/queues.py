@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -13,13 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog
 from app.conversations import assignment, grading, states
-from app.errors import Invalid
-from app.events import log as events
-from app.events import shapes
-from app.events.log import Actor
 from app.models import Agent, Classification, Conversation, Queue
 from app.models.words import Role
-from app.routing import offers
+from app.routing import endings
 from app.wakeups import wake
 
 TRANSFER_WAIT_S = 120.0
@@ -78,7 +73,7 @@ async def enqueue(
     target_wait_s: float = TRANSFER_WAIT_S,
     note: str | None = None,
     passed_over: Sequence[UUID] = (),
-    again_s: float = offers.AGAIN_S,
+    again_s: float = endings.AGAIN_S,
 ) -> None:
     """Let a conversation, held by the caller, wait for an agent; whatever it waited for before is replaced.
 
@@ -86,7 +81,7 @@ async def enqueue(
     itself; and it stays escalated if it was. `passed_over` are not asked for `again_s`; `target_agent_id` alone is
     asked for `target_wait_s`.
     """
-    await offers.withdraw(session, conversation, reason="requeued")
+    await endings.withdraw(session, conversation, reason="requeued")
     await session.flush()
     await session.execute(
         _ENQUEUE,
@@ -108,7 +103,7 @@ async def enqueue(
 
 async def leave(session: AsyncSession, conversation: Conversation, *, reason: str = "left") -> None:
     """It needs no agent any more."""
-    await offers.rescind(session, conversation, reason=reason)
+    await endings.rescind(session, conversation, reason=reason)
 
 
 async def requeue(
@@ -164,7 +159,7 @@ async def reclassified(session: AsyncSession, conversation: Conversation, catalo
     if conversation.assignee_id is None and entry.target_agent_id is None:
         queue_id = _queue_for(conversation, catalog)
     if queue_id != entry.queue_id:
-        await offers.withdraw(session, conversation, reason="reclassified")
+        await endings.withdraw(session, conversation, reason="reclassified")
         await assignment.move_to_queue(session, conversation, queue_id)
     await session.flush()
     has_it = conversation.assignee_id is not None
@@ -205,106 +200,3 @@ def _queue_for(conversation: Conversation, catalog: Catalog) -> UUID:
         return present.id
     account = catalog.channels.get(conversation.channel_id)
     return choose_queue(catalog, account.queue_id if account else None, conversation.category).id
-
-
-async def transfer(
-    session: AsyncSession,
-    conversation: Conversation,
-    *,
-    actor: Actor,
-    agent_id: UUID | None = None,
-    queue_id: UUID | None = None,
-    note: str | None = None,
-    catalog: Catalog,
-    wait_s: float = TRANSFER_WAIT_S,
-) -> None:
-    """Hand a conversation, held by the caller, over to a queue, or to an agent who has to accept it.
-
-    To a queue: its assignee is free of it at once. To an agent: the assignee keeps it until then; when the agent is not
-    there or has no room within `wait_s`, it stays with the assignee, or goes to the queue.
-    Raises Invalid naming the field, ConversationClosed, Conflict when it is resolved.
-    """
-    states.require_working(conversation.status)
-    if agent_id is not None and queue_id is not None:
-        raise Invalid("give an agent or a queue, not both", field="queue_id")
-    if queue_id is not None:
-        await _to_queue(session, conversation, queue_id, actor=actor, note=note, catalog=catalog)
-    elif agent_id is not None:
-        await _to_agent(session, conversation, agent_id, actor=actor, note=note, catalog=catalog, wait_s=wait_s)
-    else:
-        raise Invalid("an agent or a queue is needed", field="agent_id")
-
-
-async def _to_queue(
-    session: AsyncSession,
-    conversation: Conversation,
-    queue_id: UUID,
-    *,
-    actor: Actor,
-    note: str | None,
-    catalog: Catalog,
-) -> None:
-    if catalog.queue(queue_id) is None:
-        raise Invalid("there is no such queue", field="queue_id")
-    await offers.withdraw(session, conversation, reason="transferred")
-    before = await assignment.release(session, conversation)
-    transfer = {"queue_id": str(queue_id), "agent_id": None, "note": note}
-    await _tell(session, conversation, transfer, actor, lost_by=before)
-    await assignment.move_to_queue(session, conversation, queue_id)
-    await enqueue(
-        session,
-        conversation,
-        queue_id=queue_id,
-        note=note,
-        passed_over=[before] if before else [],
-    )
-
-
-async def _to_agent(
-    session: AsyncSession,
-    conversation: Conversation,
-    agent_id: UUID,
-    *,
-    actor: Actor,
-    note: str | None,
-    catalog: Catalog,
-    wait_s: float,
-) -> None:
-    agent = await session.get(Agent, agent_id)
-    if agent is None or not agent.active:
-        raise Invalid("there is no such agent", field="agent_id")
-    if agent_id == conversation.assignee_id:
-        raise Invalid("this agent has it already", field="agent_id")
-    await offers.withdraw(session, conversation, reason="transferred")
-    await _tell(session, conversation, {"queue_id": None, "agent_id": str(agent_id), "note": note}, actor)
-    await enqueue(
-        session,
-        conversation,
-        queue_id=conversation.queue_id or catalog.default_queue.id,
-        target_agent_id=agent_id,
-        target_wait_s=wait_s,
-        note=note,
-    )
-
-
-async def _tell(
-    session: AsyncSession,
-    conversation: Conversation,
-    transfer: dict[str, Any],
-    actor: Actor,
-    *,
-    lost_by: UUID | None = None,
-) -> None:
-    payload = {
-        "conversation": shapes.conversation(conversation),
-        "changed": ["assignee_id"] if lost_by else [],
-        "transfer": transfer,
-    }
-    await events.append(
-        session,
-        conversation,
-        "conversation.updated",
-        payload,
-        actor=actor,
-        also_agents=[lost_by] if lost_by else [],
-    )

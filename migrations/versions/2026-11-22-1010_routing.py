@@ -157,6 +157,7 @@ def upgrade() -> None:
         op.f("ix_conversation_participant_agent_id"), "conversation_participant", ["agent_id"], unique=False
     )
     op.add_column("agent", sa.Column("missed_offers", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("event", sa.Column("channel_id", sa.Uuid(), nullable=True))
     op.add_column("contact", sa.Column("merged_into", sa.Uuid(), nullable=True))
     op.create_foreign_key(
         op.f("fk_contact_merged_into"), "contact", "contact", ["merged_into"], ["id"], ondelete="SET NULL"
@@ -283,6 +284,7 @@ def downgrade() -> None:
     op.drop_column("contact_identity", "same_as")
     op.drop_constraint(op.f("fk_contact_merged_into"), "contact", type_="foreignkey")
     op.drop_column("contact", "merged_into")
+    op.drop_column("event", "channel_id")
     op.drop_column("agent", "missed_offers")
     op.drop_index(op.f("ix_conversation_participant_agent_id"), table_name="conversation_participant")
     op.drop_table("conversation_participant")

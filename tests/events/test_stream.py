@@ -41,6 +41,7 @@ def event(**fields: Any) -> StreamEvent:
         "type": "message.created",
         "conversation_id": IDS[0],
         "contact_id": IDS[1],
+        "channel_id": IDS[2],
         "seq": 3,
         "scope": EventScope.CONVERSATION,
         "queues": [],
@@ -221,10 +222,11 @@ def test_a_fact_goes_to_those_it_is_for() -> None:
     assert heard() == {"other socket of mine"}
 
 
-def test_an_event_that_cannot_be_shown_to_the_customer_stops_nobody() -> None:
+def test_what_is_not_for_a_widget_or_cannot_be_shown_is_left_out_and_stops_nobody() -> None:
     hub, ear = Hub(Mock()), Ear()
-    widget = WidgetSubscriber(cast(Any, ear), IDS[1], START)
+    widget = WidgetSubscriber(cast(Any, ear), IDS[1], IDS[2], START)
     hub.join_widget(widget)
     widget.release()
-    hub.publish([event(type="conversation.assigned", to_customer=True), event(pos=8, to_customer=True)])
+    elsewhere = event(pos=6, to_customer=True, channel_id=IDS[0])
+    hub.publish([elsewhere, event(type="conversation.assigned", to_customer=True), event(pos=8, to_customer=True)])
     assert [orjson.loads(frame.text)["type"] for frame in ear.heard] == ["message.created"]

@@ -32,7 +32,7 @@ from app.models import (
     ResolutionCycle,
     SlaClock,
 )
-from app.routing import offers
+from app.routing import endings
 from app.settings import Settings
 from app.vault import Vault
 from tests.intake.conftest import Door, message, open_door
@@ -118,7 +118,7 @@ async def test_what_nobody_had_waits_again_when_it_is_reopened(database: Databas
     await door.come_in(message("k1"))
     async with database.begin() as session:
         held = await queries.lock(session, (await conversation(database)).id)
-        await offers.rescind(session, held, reason="resolved")
+        await endings.rescind(session, held, reason="resolved")
         await resolve(session, held)
     async with database.begin() as session:
         assert (await session.exec(select(QueueEntry))).all() == []

@@ -100,7 +100,7 @@ class Log:
     async def read(cls, connection: asyncpg.Connection) -> Log:
         return cls(
             await connection.fetch(
-                "SELECT id, pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer, payload::text "
+                "SELECT id, pos, type, conversation_id, contact_id, channel_id, seq, scope, queues, agents, to_customer, payload::text "
                 "FROM event WHERE scope <> 'audit' ORDER BY pos, id"
             )
         )

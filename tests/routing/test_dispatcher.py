@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.clock import now
 from app.models import Agent, Assignment, Calendar, QueueTeam, Team, TeamMember
 from app.models.words import Availability, QueueAssignment, Role
-from app.routing import offers, reading
+from app.routing import endings, reading
 from app.routing.choose import PATIENCE_S
 from app.sla.calendar import from_row
 from tests.routing.world import World
@@ -104,7 +104,7 @@ async def test_a_heavy_one_is_not_overtaken_for_ever(world: World) -> None:
         await world.dispatch()
         assert await world.offers(later[0]) == []
         async with world.holding(conversation) as (session, held):
-            await offers.rescind(session, held, reason="closed")
+            await endings.rescind(session, held, reason="closed")
             held.status = "closed"
             session.add(held)
     await world.dispatch()

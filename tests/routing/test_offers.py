@@ -13,7 +13,7 @@ from app.errors import NotFound, OfferExpired
 from app.events.log import Actor
 from app.models import Agent
 from app.models.words import Availability, Role
-from app.routing import availability, offers, queues
+from app.routing import availability, endings, offers, queues, transfers
 from app.sla import escalation
 from app.wakeups import EPHEMERAL
 from tests.routing.world import World
@@ -181,7 +181,7 @@ async def missed(world: World, queue: UUID, count: int) -> None:
         conversation = await world.waits(queue)
         await world.dispatch()
         await world.let_expire(await world.offered(conversation))
-        await offers.expire_due(world.database)
+        await endings.expire_due(world.database)
 
 
 async def test_who_misses_three_in_a_row_is_away(world: World) -> None:
@@ -234,7 +234,7 @@ async def test_misses_do_not_count_where_they_are_not_to(world: World) -> None:
     for conversation in await world.waiting(queue, 5):
         await world.dispatch()
         await world.let_expire(await world.offered(conversation))
-        await offers.expire_due(world.database, misses_until_away=0)
+        await endings.expire_due(world.database, misses_until_away=0)
     assert (await world.agent_now(agent)).availability == "online"
 
 
@@ -270,16 +270,16 @@ async def test_expired_ones_go_back_with_their_age(world: World) -> None:
     ages = [(await world.entry(conversation)).order_at for conversation in conversations]  # type: ignore[union-attr]
     await world.dispatch()
     made = await world.offers()
-    assert await offers.expire_due(world.database) == pytest.approx(60, abs=2)
+    assert await endings.expire_due(world.database) == pytest.approx(60, abs=2)
     await world.let_expire(*made[:4])
-    assert await offers.expire_due(world.database) == pytest.approx(60, abs=2)
+    assert await endings.expire_due(world.database) == pytest.approx(60, abs=2)
 
     assert [offer.status for offer in await world.offers()] == ["expired"] * 4 + ["pending"]
     assert await world.broken() == []
     assert [(await world.entry(conversation)).order_at for conversation in conversations] == ages  # type: ignore[union-attr]
     assert {event.payload["offer_id"] for event in await world.told("offer.expired")} == {str(o.id) for o in made[:4]}
     await world.let_expire(made[4])
-    assert await offers.expire_due(world.database) is None
+    assert await endings.expire_due(world.database) is None
     with pytest.raises(OfferExpired):
         await world.accept(made[4])
 
@@ -291,7 +291,7 @@ async def test_rescinding_takes_it_out_of_routing(world: World) -> None:
     await world.dispatch()
     offer = await world.offered(conversation)
     async with world.holding(conversation) as (session, held):
-        await offers.rescind(session, held, reason="closed")
+        await endings.rescind(session, held, reason="closed")
     assert await world.entry(conversation) is None
     assert await world.load(agent) == 0
     assert (await world.offered(conversation)).status == "rescinded"
@@ -317,7 +317,7 @@ async def test_a_transfer_that_is_declined_stays_with_the_assignee(world: World)
     await world.dispatch()
     await world.accept(await world.offered(conversation))
     async with world.holding(conversation) as (session, held):
-        await queues.transfer(
+        await transfers.transfer(
             session,
             held,
             actor=Actor("agent", mine.id),
@@ -347,7 +347,7 @@ async def transferred(world: World, *, escalated: bool) -> tuple[UUID, Agent, Ag
     async with world.holding(conversation) as (session, held):
         if escalated:
             await queues.requeue(session, held, await world.catalog(), escalated=True)
-        await queues.transfer(
+        await transfers.transfer(
             session, held, actor=Actor("agent", mine.id), agent_id=other.id, catalog=await world.catalog()
         )
     return conversation, mine, other
@@ -376,7 +376,7 @@ async def test_a_transfer_that_is_escalated_meanwhile_waits_for_a_supervisor(wor
         await session.execute(text("UPDATE conversation SET category = 'urgent'"))
     async with world.holding(conversation) as (session, _):
         assert await escalation.escalate(session, [conversation]) == [conversation]
-    await offers.expire_due(world.database)
+    await endings.expire_due(world.database)
     entry = await world.entry(conversation)
     assert entry is not None
     assert (entry.escalated, entry.target_agent_id, entry.state) == (True, None, "waiting")

@@ -18,7 +18,7 @@ from app.db import Database
 from app.events.log import Actor
 from app.models import Agent, Calendar, Queue, QueueEntry
 from app.models.words import Availability, Role
-from app.routing import due, patience, queues
+from app.routing import due, patience, queues, transfers
 from app.routing.dispatcher import Dispatcher
 from tests.routing.world import FixedCatalog, World
 
@@ -159,7 +159,7 @@ async def given_to(world: World, other: Agent, queue: UUID, *, escalated: bool =
     async with world.holding(conversation) as (session, held):
         if escalated:
             await queues.requeue(session, held, catalog, escalated=True)
-        await queues.transfer(
+        await transfers.transfer(
             session, held, actor=Actor("agent", mine.id), agent_id=other.id, catalog=catalog, wait_s=90
         )
     return conversation, mine
@@ -194,7 +194,7 @@ async def test_a_transfer_that_nobody_holds_goes_to_the_queue(world: World) -> N
     other, member = await world.agent(queue, present=False), await world.agent(queue)
     conversation = await waits(world, queue)
     async with world.holding(conversation) as (session, held):
-        await queues.transfer(
+        await transfers.transfer(
             session, held, actor=Actor("system"), agent_id=other.id, catalog=await world.catalog(), wait_s=15
         )
     await world.let_wait(15, conversation)

@@ -13,7 +13,7 @@ from app.conversations import assignment
 from app.errors import Conflict, ConversationClosed, Invalid
 from app.events.log import Actor
 from app.models import Agent, Conversation, Queue, QueueEntry, QueueMember, ResolutionCycle
-from app.routing import offers, queues
+from app.routing import endings, queues, transfers
 from tests.routing.world import World
 
 T0 = datetime(2026, 11, 22, tzinfo=UTC)
@@ -66,7 +66,7 @@ async def assigned(world: World, queue_id: UUID, **options: object) -> tuple[UUI
 
 async def transfer(world: World, conversation: UUID, **to: object) -> None:
     async with world.holding(conversation) as (session, held):
-        await queues.transfer(session, held, actor=Actor("system"), catalog=await world.catalog(), **to)  # type: ignore[arg-type]
+        await transfers.transfer(session, held, actor=Actor("system"), catalog=await world.catalog(), **to)  # type: ignore[arg-type]
 
 
 async def test_a_transfer_to_a_queue_keeps_the_age_and_frees_the_assignee(world: World) -> None:
@@ -279,7 +279,7 @@ async def test_resolving_one_that_is_also_offered_to_a_supervisor(world: World) 
     await world.dispatch()
     assert (await world.offered(conversation)).agent_id == supervisor.id
     async with world.holding(conversation) as (session, held):
-        await offers.rescind(session, held, reason="resolved")
+        await endings.rescind(session, held, reason="resolved")
         await assignment.free(session, held)
         held.status = "resolved"
         session.add(held)

@@ -23,7 +23,7 @@ from app.errors import Conflict, Invalid, OfferExpired
 from app.events.log import Actor
 from app.models import Agent, Conversation, Offer
 from app.models.words import Availability, Role
-from app.routing import manual, offers, presence, queues
+from app.routing import endings, manual, offers, presence, queues, transfers
 from app.routing.dispatcher import Dispatcher
 from app.routing.patience import Patience
 from tests.routing.world import FixedCatalog, World
@@ -57,7 +57,7 @@ async def accept(database: Database, offer: Offer) -> None:
 async def reject(database: Database, offer: Offer) -> None:
     async with database.begin() as session:
         agent = await session.get_one(Agent, offer.agent_id)
-        await offers.reject(session, offer_id=offer.id, agent=agent, again_s=0.05)
+        await endings.reject(session, offer_id=offer.id, agent=agent, again_s=0.05)
 
 
 async def test_accept_against_reject_against_expiry(world: World, processes: list[Database]) -> None:
@@ -82,11 +82,11 @@ async def test_accept_against_reject_against_expiry(world: World, processes: lis
         async def do(n: int, deed: str, offer: Offer = offer) -> str:
             database = processes[n % 3]
             if deed == "expire":
-                return await tried(lambda: offers.expire_due(database, misses_until_away=0))
+                return await tried(lambda: endings.expire_due(database, misses_until_away=0))
             return await tried(lambda: (accept if deed == "accept" else reject)(database, offer))
 
         results = await asyncio.gather(*(do(n, deed) for n, deed in enumerate(deeds)))
-        while await offers.expire_due(world.database, misses_until_away=0) == offers.RETRY_S:
+        while await endings.expire_due(world.database, misses_until_away=0) == endings.RETRY_S:
             pass
         outcome = (await world.offered(conversation)).status
         outcomes[outcome] += 1
@@ -96,7 +96,7 @@ async def test_accept_against_reject_against_expiry(world: World, processes: lis
                 assert result == ("ok" if deed == expected else "offer-expired"), (outcome, deed)
         assert await world.broken() == []
         async with world.holding(conversation) as (session, held):
-            await offers.rescind(session, held, reason="over")
+            await endings.rescind(session, held, reason="over")
             await assignment.release(session, held)
             held.status = "closed"
             session.add(held)
@@ -150,7 +150,7 @@ async def test_three_dispatchers_never_give_a_unit_twice(world: World, processes
 
     async def expire(database: Database) -> None:
         while not done.is_set():
-            await offers.expire_due(database, misses_until_away=0, again_s=0.05)
+            await endings.expire_due(database, misses_until_away=0, again_s=0.05)
             await asyncio.sleep(0.005)
 
     async def wait(database: Database) -> None:
@@ -171,7 +171,7 @@ async def test_three_dispatchers_never_give_a_unit_twice(world: World, processes
             return 0
         async with database.begin() as session:
             held = await queries.lock(session, offer.conversation_id)
-            await offers.rescind(session, held, reason="resolved")
+            await endings.rescind(session, held, reason="resolved")
             held.status = "closed"
             session.add(held)
             await assignment.free(session, held)
@@ -225,7 +225,7 @@ async def test_one_agent_and_many_dispatchers(world: World, processes: list[Data
         for offer in await world.offers():
             if offer.status == "pending":
                 await world.let_expire(offer)
-        await offers.expire_due(world.database)
+        await endings.expire_due(world.database)
 
 
 async def test_agent_loss_against_accept(world: World, processes: list[Database]) -> None:
@@ -308,7 +308,7 @@ async def raced(dice: random.Random, deeds: dict[str, Callable[[], Awaitable[obj
 
 async def resolve(session: AsyncSession, conversation: Conversation, *, agent: Agent) -> None:
     """What the endpoint does, in its order."""
-    await offers.rescind(session, conversation, reason="resolved")
+    await endings.rescind(session, conversation, reason="resolved")
     await closing.resolve(
         session,
         conversation,
@@ -322,7 +322,7 @@ async def resolve(session: AsyncSession, conversation: Conversation, *, agent: A
 
 async def finished(world: World, conversation_id: UUID) -> None:
     async with world.holding(conversation_id) as (session, held):
-        await offers.rescind(session, held, reason="over")
+        await endings.rescind(session, held, reason="over")
         await assignment.release(session, held)
         held.status = "closed"
         session.add(held)
@@ -426,7 +426,7 @@ async def test_transfer_against_resolve(world: World, processes: list[Database])
         conversation = await world.waits(here, target_agent_id=mine.id)
         await world.dispatch()
         await world.accept(await world.offered(conversation))
-        move = partial(queues.transfer, actor=Actor("agent", mine.id), catalog=catalog)
+        move = partial(transfers.transfer, actor=Actor("agent", mine.id), catalog=catalog)
         results = await raced(
             dice,
             {
@@ -516,7 +516,7 @@ async def test_two_who_take_from_each_other(world: World, processes: list[Databa
         else:
             for conversation, agent in ((of_first, second), (of_second, first)):
                 async with world.holding(conversation) as (session, held):
-                    await queues.transfer(session, held, actor=Actor("system"), agent_id=agent.id, catalog=catalog)
+                    await transfers.transfer(session, held, actor=Actor("system"), agent_id=agent.id, catalog=catalog)
             await world.dispatch()
             deeds = {
                 "first": partial(accept, processes[1], await world.offered(of_second)),

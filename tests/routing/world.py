@@ -37,7 +37,7 @@ from app.models import (
     RoutingDecision,
 )
 from app.models.words import AuthorType, Availability, DecisionKind, Direction, Role
-from app.routing import offers, queues
+from app.routing import endings, offers, queues
 from app.routing.dispatcher import Dispatcher
 from app.routing.patience import RETRY_S, Patience
 from app.settings import Settings
@@ -229,7 +229,7 @@ class World:
     async def reject(self, offer: Offer, reason: str | None = None) -> None:
         async with self.database.begin() as session:
             agent = await session.get_one(Agent, offer.agent_id)
-            await offers.reject(session, offer_id=offer.id, agent=agent, reason=reason)
+            await endings.reject(session, offer_id=offer.id, agent=agent, reason=reason)
 
     async def let_expire(self, *found: Offer) -> None:
         """Their time is over, by the database's clock."""

@@ -19,7 +19,7 @@ from app.errors import Conflict, Invalid
 from app.events import shapes
 from app.models import Conversation
 from app.models.words import Category, ComplaintType, ConversationStatus, Matter, MessageKind, Severity
-from app.routing import offers, queues
+from app.routing import endings, queues, transfers
 
 router = api_router("conversations")
 Part = Annotated[Text, Field(min_length=1, max_length=closing.PART_LIMIT)]
@@ -159,7 +159,7 @@ async def transfer(
 ) -> ConversationShape:
     """To a queue: its assignee is free of it at once. To an agent: the assignee keeps it until that agent accepts."""
     conversation = await _mine(session, principal, conversation_id)
-    await queues.transfer(
+    await transfers.transfer(
         session,
         conversation,
         actor=principal.actor,
@@ -178,7 +178,7 @@ async def resolve(
 ) -> ResolvedShape:
     """Done from our side: the feedback receipt goes to the customer, whose word closes or reopens the matter."""
     conversation = await _mine(session, principal, conversation_id)
-    await offers.rescind(session, conversation, reason="resolved")
+    await endings.rescind(session, conversation, reason="resolved")
     cycle = await closing.resolve(
         session,
         conversation,

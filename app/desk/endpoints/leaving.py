@@ -17,7 +17,7 @@ from app.events import log as events
 from app.events import shapes
 from app.models import Assignment, Conversation, Offer
 from app.models.words import OfferStatus
-from app.routing import offers, queues
+from app.routing import endings, queues
 
 _REASON = "agent_deactivated"
 
@@ -31,7 +31,7 @@ async def hand_back(session: AsyncSession, principal: Principal, agent_id: UUID,
     if not held:
         return
     actor = principal.actor
-    await offers.end(session, held, OfferStatus.RESCINDED, reason=_REASON, agent_id=agent_id, actor=actor)
+    await endings.end(session, held, OfferStatus.RESCINDED, reason=_REASON, agent_id=agent_id, actor=actor)
     for conversation in held:
         if conversation.assignee_id == agent_id and await assignment.current(session, conversation):
             await _take_back(session, principal, conversation, agent_id, catalog)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, text
+from sqlalchemy import and_, func, or_, text
 from sqlalchemy import select as columns
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.context import Context
 from app.events import shapes
 from app.events.stream import Viewer
-from app.models import Agent, AgentRead, Conversation
+from app.models import Agent, AgentRead, Conversation, Participant
 from app.models.words import ConversationStatus
 from app.routing import counts, offers
 from app.routing.availability import presence_fact
@@ -36,17 +36,21 @@ async def viewer_of(session: AsyncSession, agent: Agent) -> Viewer:
 
 async def of_agent(session: AsyncSession, agent_id: UUID) -> tuple[Viewer, dict[str, Any]]:
     """What they may see from now on; and themselves, the offers that wait for them, the conversations that are theirs
-    and the queues they watch."""
+    or in which they take part, and the queues they watch."""
     agent = await session.get(Agent, agent_id)
     assert agent is not None, "authenticated a moment ago"
     viewer = await viewer_of(session, agent)
+    takes_part = select(Participant.conversation_id).where(col(Participant.agent_id) == agent_id)
     mine = await session.execute(
         columns(Conversation, func.coalesce(AgentRead.seq, 0))
         .outerjoin(
             AgentRead,
             and_(col(AgentRead.conversation_id) == col(Conversation.id), col(AgentRead.agent_id) == agent_id),
         )
-        .where(col(Conversation.assignee_id) == agent_id, col(Conversation.status) != ConversationStatus.CLOSED)
+        .where(
+            or_(col(Conversation.assignee_id) == agent_id, col(Conversation.id).in_(takes_part)),
+            col(Conversation.status) != ConversationStatus.CLOSED,
+        )
         .order_by(col(Conversation.id).desc())
         .limit(_CONVERSATIONS)
     )

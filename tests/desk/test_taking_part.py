@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlmodel import col, select
 
 from app.db import driver
+from app.desk import snapshot
 from app.events import tail
 from app.events.stream import START, StreamEvent
 from app.models import Agent, Conversation, Event, Outbox, Participant
@@ -59,6 +60,9 @@ async def test_collaborator_sees_it_and_writes_notes_but_no_replies(house: House
     await agent.post(f"{path}/collaborators", {"agent_id": str(helper.id)}, expect=200)
     assert await _taking_part(house, conversation) == {helper.id: "collaborator"}
 
+    async with house.database.begin() as session:
+        _, welcome = await snapshot.of_agent(session, helper.id)
+    assert [each["id"] for each in welcome["conversations"]] == [str(conversation)], "the socket's welcome has it too"
     detail = await helper.get(path)
     assert detail["participant_ids"] == [str(helper.id)]
     assert [(each["agent_id"], each["name"]) for each in detail["participants"]] == [(str(helper.id), "Ada")]

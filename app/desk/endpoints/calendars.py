@@ -37,6 +37,7 @@ from app.desk.endpoints.shared import (
 from app.edge import SessionDep
 from app.errors import Conflict, Invalid
 from app.models import Calendar, Queue
+from app.routing import patience
 from app.sla import calendar as clock
 from app.sla import ical
 from app.sla.hours import CalendarError
@@ -138,10 +139,11 @@ def _compiled(row: Calendar) -> clock.Calendar:
         raise Invalid(f"{error.field}: {error.detail}", field=error.field) from error
 
 
-async def _changed(session: AsyncSession, context: ContextDep) -> None:
+async def _changed(session: AsyncSession, context: ContextDep, row: Calendar) -> None:
     """Who waits for an opening has to look again."""
     await context.catalog.changed(session)
-    await wake(session, "patience")
+    for queue_id in (await session.exec(select(Queue.id).where(col(Queue.calendar_id) == row.id))).all():
+        await patience.reconsider(session, queue_id)
     await wake(session, "dispatch")
 
 
@@ -206,7 +208,7 @@ async def change_calendar(
     _compiled(row)
     await save(session, row, new_version=True)
     await record(session, principal, "calendar.updated", id=row.id, changed=changed)
-    await _changed(session, context)
+    await _changed(session, context, row)
     tag(response, row)
     return CalendarShape.model_validate(row)
 
@@ -222,7 +224,7 @@ async def deactivate_calendar(calendar_id: UUID, session: SessionDep, context: C
     change(row, {"active": False})
     await save(session, row, new_version=True)
     await record(session, principal, "calendar.deactivated", id=row.id)
-    await _changed(session, context)
+    await _changed(session, context, row)
 
 
 @router.get("/calendars/{calendar_id}/open")
@@ -295,7 +297,7 @@ async def import_exceptions(
     _compiled(row)
     await save(session, row, new_version=True)
     await record(session, principal, "calendar.imported", id=row.id, days=len(imported))
-    await _changed(session, context)
+    await _changed(session, context, row)
     tag(response, row)
     return ImportedShape(imported=imported, calendar=CalendarShape.model_validate(row))
 

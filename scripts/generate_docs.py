@@ -53,7 +53,13 @@ PAGES = """
   `severity`, `tier`, `warranty` (`yes`, `no`), `queue` (its name). The lowest `position` wins; a limit that it leaves open (`null`) comes from the next
   match. A PATCH makes a new version; conversations keep the one they have.
 - **Queues.** A conversation waits in its channel's queue if that takes its category, else in the oldest queue of the category, else in the channel's, else
-  in the default queue.
+  in the default queue. Order of service: `enqueued_at` less the boosts (`GET /queues/{id}/entries`); nothing makes a conversation younger.
+- **Who is asked.** Agents who are `online`, have an open socket, room, and the queue with its skills, as its rings ask by now. First whom the graded response
+  names, then who had the customer before, who speaks the language, the lower level, the lower utilisation, longest without an offer.
+  `GET /conversations/{id}/routing` tells each decision, everything else that was done as it waited, and who would be chosen now and why not the others.
+- **Counts.** `queue.counts` is ephemeral: take its `waiting` and `offered` as they are, `change` is for show.
+- **Who sees what.** Supervisors everything; an agent what is in their queues, theirs, offered to them, and where they take part. Its assignee, its owner and
+  supervisors act and write to the customer; everybody who sees a conversation may write notes in it. A whisper is for the assignee and supervisors.
 - **Widget.** `allowed_origins` empty, or `*`, admits every site; scheme, host and port count, `null` is on no list, and a client without an `Origin`
   header is no browser and passes. An unknown or expired `visitor_token` makes a new visitor: keep the one of the `welcome`. `attachments` are objects
   `{name, media_type, data}` with base64; the desk's are ids of uploads. `feedback.submit` takes the fields of the page below. `message.send` with a
@@ -72,7 +78,7 @@ PAGES = """
 - **Files to customers** go out by email, and in web chat as links: `url` opens for `ROUNDTRIP_RECEIPT_VALID_DAYS` without an account, for that file
   only (`GET /files/{token}`); a later `welcome` has a fresh one. On partner and Telegram channels such a reply becomes `failed` and says so.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
-- **Not there yet:** other channel types, outgoing webhook endpoints, calendars (every limit runs round the clock).
+- **Not there yet:** other channel types, outgoing webhook endpoints, calendars for time limits (they run round the clock; queues have opening hours).
 
 ## Webhooks in
 

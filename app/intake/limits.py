@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -58,3 +59,12 @@ def require(*waits: float) -> None:
     wait = max(waits)
     if wait:
         raise TooManyRequests(f"slow down; try again in {wait:.1f} s", retry_after=max(round(wait, 1), 0.1))
+
+
+def address_of(host: str) -> str:
+    """What limits count by: an IPv4 address, or the /64 network that a subscriber has of IPv6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return host if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))

@@ -1,4 +1,4 @@
-"""How an offer ends unanswered for: declined, expired, withdrawn; its room goes back, its conversation waits with its age."""
+"""How an offer ends that nobody takes: declined, expired, withdrawn. Its room goes back, its conversation waits with its age."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ _UNTARGET = text(
     "NULL, NULL, now() + make_interval(secs => :again)) FROM queue q "
     "WHERE q.id = e.queue_id AND e.conversation_id = :id"
 )
+# In a statement of their own, as offers.py says.
 _HOLD_OFFERED = """
     SELECT a.id FROM agent a
     WHERE a.id IN (

@@ -1,4 +1,5 @@
-"""Offers: made with the capacity they hold, and ended in exactly one way: accepted, rejected, expired or rescinded.
+"""Offers: made with the capacity they hold, and ended in exactly one way: accepted (here), rejected, expired or rescinded
+(endings.py).
 
 Every function holds the conversation's row before it looks at its offer: that lock decides every race.
 """

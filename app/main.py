@@ -17,7 +17,7 @@ from app.background import Background
 from app.catalog import TOPIC as CATALOG
 from app.catalog import CatalogCache
 from app.context import Context
-from app.conversations import pausing
+from app.conversations import limits, pausing
 from app.db import Database
 from app.delivery.sender import Sender
 from app.desk import endpoints, live, snapshot
@@ -32,6 +32,7 @@ from app.intake.store import FileStore
 from app.routing import offers, presence, queues
 from app.routing.dispatcher import Dispatcher
 from app.settings import Settings
+from app.sla import arming
 from app.sla.watcher import Watcher
 from app.socket_frames import CLOSE_RESTART, frame
 from app.wakeups import Wakeups
@@ -93,6 +94,8 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher]:
     background.add("sender", sender.step, outbox, tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
+    background.add("calendar-edits", arming.CalendarEdits(database).step, wakeups.subscribe(arming.TOPIC), tick_s=60)
+    background.add("limits", limits.Applier(database).step, wakeups.subscribe(limits.TOPIC), tick_s=60)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
     background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
     background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)

@@ -11,6 +11,7 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import Actor
 from app.models import Agent, Assignment, Conversation
+from app.sla import clocks
 from app.wakeups import wake
 
 _HOLD = text(
@@ -84,6 +85,7 @@ async def assign(
         to_customer=True,
         also_agents=[before] if before else [],
     )
+    await clocks.in_hand(session, conversation)
 
 
 async def release(session: AsyncSession, conversation: Conversation) -> UUID | None:
@@ -92,6 +94,7 @@ async def release(session: AsyncSession, conversation: Conversation) -> UUID | N
     await _end_current(session, conversation)
     conversation.assignee_id = None
     session.add(conversation)
+    await clocks.in_hand(session, conversation)
     return before
 
 

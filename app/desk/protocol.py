@@ -167,6 +167,7 @@ EVENTS: dict[str, str] = {
     "feedback.received": "cycle, ratings: what the customer answered",
     "sla.warned": "clock, conversation: a deadline is near",
     "sla.breached": "clock, conversation: a deadline was missed, at the time it was due",
+    "sla.escalated": "clock, conversation: it is still missed, clock.level says for how long",
 }
 EPHEMERAL: dict[str, str] = {
     "typing": "conversation_id, on, author",

@@ -1,4 +1,4 @@
-"""An urgent matter that is late goes to supervisors: its entry in the queue is marked, and made where there is none."""
+"""A matter that is late goes to supervisors: its entry in the queue is marked, and made where there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ESCALATE = text("""
     FROM conversation c
     LEFT JOIN category_setting s ON s.category = c.category
     CROSS JOIN LATERAL (SELECT coalesce(max(k.created_at), now()) FROM sla_clock k WHERE k.conversation_id = c.id) age(since)
-    WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.category = 'urgent' AND c.status NOT IN ('resolved', 'closed')
+    WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.status NOT IN ('resolved', 'closed')
       AND NOT EXISTS (SELECT 1 FROM agent a WHERE a.id = c.assignee_id AND a.role IN ('supervisor', 'admin'))
     ORDER BY c.id
     ON CONFLICT (conversation_id) DO UPDATE
@@ -38,6 +38,6 @@ _ESCALATE = text("""
 
 
 async def escalate(session: AsyncSession, conversation_ids: Collection[UUID]) -> list[UUID]:
-    """Those of the conversations, held by the caller, that are urgent and not done; the dispatcher does the rest."""
+    """Those of the conversations, held by the caller, that are not done; the dispatcher does the rest."""
     escalated = (await session.execute(_ESCALATE, {"ids": sorted(conversation_ids)})).scalars().all()
     return list(escalated)

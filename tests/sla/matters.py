@@ -76,8 +76,11 @@ class Matters:
                 session.add_all(rows)
                 await session.flush()
             if started:
-                for conversation in made:
-                    await clocks.start(session, conversation)
+                await clocks.start(session, made[0])
+                await session.flush()
+                alike = {"first": made[0].id, "others": [conversation.id for conversation in made[1:]]}
+                await session.execute(_ALIKE_LIMITS, alike)
+                await session.execute(_ALIKE, alike)
         return [conversation.id for conversation in made]
 
     async def one(self, **options: Any) -> UUID:
@@ -172,6 +175,17 @@ class Matters:
             return await session.get_one(Conversation, conversation_id)
 
 
+_ALIKE_LIMITS = text("""
+    UPDATE conversation c SET limits = o.limits FROM conversation o
+    WHERE o.id = :first AND c.id = ANY(CAST(:others AS uuid[]))
+""")
+_ALIKE = text("""
+    INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version, state,
+                          elapsed_us, running_since, stage, breach_stage, level, stage_at, due_at, next_at, created_at)
+    SELECT gen_random_uuid(), o.id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version, state,
+           elapsed_us, running_since, stage, breach_stage, level, stage_at, due_at, next_at, created_at
+    FROM unnest(CAST(:others AS uuid[])) AS o(id), sla_clock k WHERE k.conversation_id = :first
+""")
 _PASS = text("""
     WITH moved AS (
         UPDATE sla_pause p SET

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     replay_limit: int = Field(default=50_000, ge=1, description="events replayed before resync_required")
     outbox_lease_s: float = Field(default=60, gt=1)
     send_timeout_s: float = Field(default=20, gt=0)
+    webhook_private: bool = Field(
+        default=False, description="webhooks of SLA policies may call this machine and the local network"
+    )
     widget_rate_per_s: float = Field(default=5, gt=0, description="messages a visitor may send, sustained")
     widget_burst: int = Field(default=30, ge=1)
 

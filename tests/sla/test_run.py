@@ -156,7 +156,8 @@ def follow_a_clock(dice: random.Random, here: World) -> None:
     times = [minutes.start + number * MINUTE for number in moments]
     end = len(times) - dice.choice((1, 2))
     began, counted, since = times[0], 0, times[0]
-    run, stood = Run(0, began), []
+    run = Run(0, began)
+    stood: list[tuple[datetime, datetime | None]] = []
     for at in times[1:end]:
         if run.running_since is not None:
             check_limits(dice, here, run, counted, since, began, stood)

@@ -166,7 +166,7 @@ class Shifted(datetime):
     by = timedelta()
 
     @classmethod
-    def now(cls, tz: object = None) -> datetime:
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
         return datetime.now(UTC) + cls.by
 
 

@@ -52,9 +52,10 @@ async def apply(
     )
     if agent_id is not None:
         await clocks.meet(session, conversation, ClockMetric.ANALYSIS)
+    raised = conversation.priority > PRIORITY[conversation.category]  # by an SLA action: it is never lower for that
+    conversation.priority = max(PRIORITY[category], conversation.priority if raised else 0)
     conversation.category, conversation.matter = category, matter
     conversation.severity, conversation.complaint_type = severity, complaint_type
-    conversation.priority = PRIORITY[category]
     conversation.corrected = conversation.corrected or source == "agent"
     session.add(conversation)
     await events.append(

@@ -168,6 +168,7 @@ EVENTS: dict[str, str] = {
     "sla.warned": "clock, conversation: a deadline is near",
     "sla.breached": "clock, conversation: a deadline was missed, at the time it was due",
     "sla.escalated": "clock, conversation: it is still missed, clock.level says for how long",
+    "sla.notified": "clock, conversation, stage, notify: your attention is asked for as owner, supervisor or manager",
 }
 EPHEMERAL: dict[str, str] = {
     "typing": "conversation_id, on, author",

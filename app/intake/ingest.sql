@@ -114,12 +114,13 @@ BEGIN
         -- 24x7 the stages are known (`after_us`); those of a calendar are worked out by the watcher, at once
         INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version,
                               state, elapsed_us, running_since, stage, breach_stage, level, stage_at, due_at, next_at)
-        SELECT gen_random_uuid(), won.id, t.policy_id, t.metric, 1, 0, t.target_s, t.calendar_id,
+        SELECT (item->'clock_ids'->>(t.n - 1)::int)::uuid, won.id, t.policy_id, t.metric, 1, 0, t.target_s, t.calendar_id,
                (SELECT d.version FROM calendar d WHERE d.id = t.calendar_id), 'running', 0, now(), 0, t.breach_stage, 0,
                a.stage_at, a.stage_at[t.breach_stage], coalesce(a.stage_at[1], now())
         FROM won
-        CROSS JOIN jsonb_to_recordset(aims->'clocks')
-            AS t(policy_id uuid, metric text, target_s int, calendar_id uuid, breach_stage int, after_us bigint[])
+        CROSS JOIN ROWS FROM (jsonb_to_recordset(aims->'clocks')
+            AS (policy_id uuid, metric text, target_s int, calendar_id uuid, breach_stage int, after_us bigint[]))
+            WITH ORDINALITY AS t(policy_id, metric, target_s, calendar_id, breach_stage, after_us, n)
         CROSS JOIN LATERAL (
             SELECT coalesce(array_agg(now() + s.after_us * interval '1 microsecond' ORDER BY s.n), '{}') AS stage_at
             FROM unnest(t.after_us) WITH ORDINALITY AS s(after_us, n)) a;
@@ -141,7 +142,7 @@ BEGIN
                WHEN c.id IS NULL OR c.status = 'closed' THEN 'retry'
                WHEN (p_item[k.n]->>'automatic')::boolean THEN NULL  -- an auto-reply moves nothing
                WHEN c.status <> 'open' THEN 'slow'
-               WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > c.priority THEN 'slow'
+               WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > CASE c.category WHEN 'urgent' THEN 2 WHEN 'complex' THEN 1 ELSE 0 END THEN 'slow'
                END ORDER BY k.n)
     INTO v_known, v_outcome
     FROM unnest(p_channel, p_external, v_conv) WITH ORDINALITY AS k(ch, ext, conv, n)

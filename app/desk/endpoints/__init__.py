@@ -16,7 +16,9 @@ from app.desk.endpoints import (
     keys,
     policies,
     queues,
+    reports,
     rules,
+    sla_actions,
 )
 
 _ROOMS = (
@@ -28,6 +30,8 @@ _ROOMS = (
     agents,
     keys,
     policies,
+    sla_actions,
+    reports,
     rules,
     canned,
     attachments,

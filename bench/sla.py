@@ -31,29 +31,30 @@ from app.sla.watcher import BATCH, Watcher
 
 RATE = 2_000
 BACKLOG = 3_000
+WARM = 100
 WATCHERS = 3
 HEAD_START_S = 3
 # Two clocks to a conversation, due in a month.
 _OPEN = """
     WITH party AS (
-        INSERT INTO contact(id, name, tier, attributes, version) VALUES (gen_random_uuid(), 'bench', 'standard', '{}', 1)
+        INSERT INTO contact(id, name, tier, attributes, version) VALUES (uuidv7(), 'bench', 'standard', '{}', 1)
         RETURNING id
     ), shop AS (
         INSERT INTO channel(id, type, name, config, secrets, active, version)
-        VALUES (gen_random_uuid(), 'partner', 'bench', '{}', '', true, 1) RETURNING id
+        VALUES (uuidv7(), 'partner', 'bench', '{}', '', true, 1) RETURNING id
     ), who AS (
         INSERT INTO contact_identity(id, contact_id, channel_id, kind, value, address)
-        SELECT gen_random_uuid(), party.id, shop.id, 'user', n::text, '{}' FROM party, shop, generate_series(1, $1::int / 2) n
+        SELECT uuidv7(), party.id, shop.id, 'user', n::text, '{}' FROM party, shop, generate_series(1, $1::int / 2) n
         RETURNING id, contact_id, channel_id
     ), made AS (
         INSERT INTO conversation(id, channel_id, channel_type, contact_id, identity_id, status, category, matter, corrected,
                                  priority, last_seq, stream_pos, cycle, contact_read_seq, participant_ids)
-        SELECT gen_random_uuid(), channel_id, 'partner', contact_id, id, 'open', 'routine', 'enquiry', false, 0, 1, 0, 1, 0, '{}'
+        SELECT uuidv7(), channel_id, 'partner', contact_id, id, 'open', 'routine', 'enquiry', false, 0, 1, 0, 1, 0, '{}'
         FROM who RETURNING id
     )
     INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, state, elapsed_us, running_since,
                           stage, breach_stage, level, stage_at, due_at, next_at)
-    SELECT gen_random_uuid(), made.id, p.id, m.metric, 1, 0, 86400, 'running', 0, now(), 1, 2, 0,
+    SELECT uuidv7(), made.id, p.id, m.metric, 1, 0, 86400, 'running', 0, now(), 1, 2, 0,
            ARRAY[now() - interval '1 day', now() + interval '30 days'], now() + interval '30 days', now() + interval '30 days'
     FROM made, (SELECT id FROM sla_policy WHERE code = 'ordinary') p, (VALUES ('first_response'), ('resolution')) m(metric)
 """
@@ -64,13 +65,13 @@ _DUE = """
     )
     UPDATE sla_clock k
     SET due_at = s.at, next_at = s.at, stage_at = ARRAY[k.stage_at[1], s.at]
-    FROM (SELECT id, now() + make_interval(secs => $2 + n / $3) AS at FROM chosen) s
+    FROM (SELECT id, now() + make_interval(secs => $2::float8 + n / $3::float8) AS at FROM chosen) s
     WHERE k.id = s.id
 """
 _TOLD = "SELECT count(*) FROM event WHERE type = 'sla.breached'"
 _LAGS = """
     SELECT extract(epoch FROM pg_xact_commit_timestamp(e.xmin) - (e.payload->'clock'->>'due_at')::timestamptz)::float8 * 1000
-    FROM event e WHERE e.type = 'sla.breached'
+    FROM event e WHERE e.type = 'sla.breached' AND e.payload->'clock'->>'metric' = 'first_response'
 """
 _TWICE = """
     SELECT (SELECT count(*) FROM (SELECT 1 FROM event WHERE type = 'sla.breached'
@@ -151,20 +152,21 @@ async def _storm(url: str, connection: asyncpg.Connection, seconds: int) -> dict
     due = RATE * seconds
     before: int = await connection.fetchval(_TOLD)
     with _watchers(url) as processes:
+        await connection.execute(_DUE, WARM, 0.5, float(WARM), "resolution")  # connections, plans and code are warm
         await connection.execute(_DUE, due, float(HEAD_START_S), float(RATE), "first_response")
         await connection.execute("SELECT pg_notify('roundtrip', 'sla')")
         started: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
         await asyncio.sleep(HEAD_START_S + seconds / 2)
         processes[0].send_signal(signal.SIGKILL)
-        halfway: int = await connection.fetchval(_TOLD) - before
+        halfway: int = await connection.fetchval(_TOLD) - before - WARM
         deadline = time.monotonic() + seconds + 60
         told = 0
         while told < due and time.monotonic() < deadline:
             await asyncio.sleep(0.2)  # the watchers are other processes: there is nothing to wait for here
-            told = await connection.fetchval(_TOLD) - before
+            told = await connection.fetchval(_TOLD) - before - WARM
         ended: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     rows = await connection.fetch(_LAGS)
-    lags = sorted(row[0] for row in rows if row[0] < 3_000_000)
+    lags = sorted(row[0] for row in rows)
     return {
         "due": due,
         "told": told,

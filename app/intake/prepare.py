@@ -195,5 +195,6 @@ def _opening(
         "boost_s": place.boost_s,
         "warranty": found.warranty,
         **aims,
+        "clock_ids": [new_id() for _ in OPENING],
         "opened": opened,
     }

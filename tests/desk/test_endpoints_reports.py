@@ -103,7 +103,12 @@ async def action(house: House, **fields: Any) -> SlaAction:
     async with house.database.begin() as session:
         policy = (await session.exec(select(SlaPolicy).where(col(SlaPolicy.code) == "ordinary"))).one()
     clock = SlaClock(conversation_id=conversation_id, policy_id=policy.id, metric="resolution", target_s=60)
-    of = {"clock_id": clock.id, "conversation_id": conversation_id, "policy_id": policy.id, "metric": "resolution"}
+    of: dict[str, Any] = {
+        "clock_id": clock.id,
+        "conversation_id": conversation_id,
+        "policy_id": policy.id,
+        "metric": "resolution",
+    }
     made = SlaAction(**of, stage=1, position=0, kind="breached", level=1, **fields)
     await house.add(clock, made)
     return made

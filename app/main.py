@@ -17,8 +17,9 @@ from app.background import Background
 from app.catalog import TOPIC as CATALOG
 from app.catalog import CatalogCache
 from app.context import Context
-from app.conversations import pausing
+from app.conversations import limits, pausing
 from app.db import Database
+from app.delivery.hooks import Hooks
 from app.delivery.sender import Sender
 from app.desk import endpoints, live, snapshot
 from app.events.hub import Hub
@@ -31,7 +32,9 @@ from app.intake.media import Fetcher
 from app.intake.store import FileStore
 from app.routing import counts, endings, offers, patience, presence
 from app.routing.dispatcher import Dispatcher
+from app.routing.escalation import Escalations
 from app.settings import Settings
+from app.sla import actions, arming, attainment
 from app.sla.watcher import Watcher
 from app.socket_frames import CLOSE_RESTART, frame
 from app.wakeups import Wakeups
@@ -64,7 +67,7 @@ async def open_context(settings: Settings) -> Context:
     )
 
 
-def add_loops(context: Context) -> tuple[Sender, Fetcher]:
+def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks]:
     """The loops of one process: each wakes by its topic and sweeps at its tick. Returns those to drain at the end."""
     database, settings = context.database, context.settings
     wakeups, background = context.wakeups, context.background
@@ -80,6 +83,9 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher]:
     )
     media = wakeups.subscribe(MEDIA)
     fetcher = Fetcher(database, context.catalog, settings, context.http, context.files, poke=media.set)
+    called = wakeups.subscribe(actions.TOPIC)
+    hooks = Hooks(database, context.vault, settings, poke=called.set)
+    escalations = Escalations(database, context.catalog)
     dispatcher = Dispatcher(database, context.catalog, settings)
     waiting = patience.Patience(database, context.catalog, again_s=settings.offer_again_s)
     expire = partial(
@@ -100,11 +106,16 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher]:
     background.add("sender", sender.step, outbox, tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
+    background.add("sla-actions", escalations.step, wakeups.subscribe(actions.TOPIC), tick_s=30)
+    background.add("sla-webhooks", hooks.step, called, tick_s=30)
+    background.add("sla-attainment", attainment.Folder(database).step, asyncio.Event(), tick_s=15)
+    background.add("calendar-edits", arming.CalendarEdits(database).step, wakeups.subscribe(arming.TOPIC), tick_s=60)
+    background.add("limits", limits.Applier(database).step, wakeups.subscribe(limits.TOPIC), tick_s=60)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
     background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
     background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
     background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
-    return sender, fetcher
+    return sender, fetcher, hooks
 
 
 async def _housekeeping(database: Database) -> None:
@@ -119,7 +130,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = await open_context(settings)
-        sender, fetcher = add_loops(context)
+        sender, fetcher, hooks = add_loops(context)
         app.state.context = context
         await context.wakeups.start()
         context.wakeups.on_ephemeral(context.hub.tell)
@@ -135,7 +146,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
             yield
         finally:
             await mailbox.stop()
-            await _stop(context, sender, fetcher)
+            await _stop(context, sender, fetcher, hooks)
             _logger.info("stopped", process=context.process)
 
     app = FastAPI(
@@ -162,11 +173,11 @@ async def drain(context: Context) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
 
 
-async def _stop(context: Context, sender: Sender, fetcher: Fetcher) -> None:
+async def _stop(context: Context, sender: Sender, fetcher: Fetcher, hooks: Hooks) -> None:
     """Finish what is in hand: queued intake, steps of loops, sends and fetches in flight."""
     await context.intake.stop()
     await context.background.stop(within_s=DRAIN_S / 2)
-    await asyncio.gather(sender.drain(within_s=DRAIN_S / 2), fetcher.drain(within_s=DRAIN_S / 2))
+    await asyncio.gather(*(one.drain(within_s=DRAIN_S / 2) for one in (sender, fetcher, hooks)))
     await context.hub.tail.stop()
     await context.wakeups.stop()
     await context.http.aclose()

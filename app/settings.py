@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     command_memory_s: float = Field(default=900, ge=0, description="how long the answer to a command is kept")
     outbox_lease_s: float = Field(default=60, gt=1)
     send_timeout_s: float = Field(default=20, gt=0)
+    webhook_private: bool = Field(
+        default=False, description="webhooks of SLA policies may call this machine and the local network"
+    )
     widget_rate_per_s: float = Field(default=5, gt=0, description="messages a visitor may send, sustained")
     widget_burst: int = Field(default=30, ge=1)
     widget_hellos_per_s: float = Field(default=20, gt=0, description="widgets that may connect from one address")

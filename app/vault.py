@@ -40,6 +40,11 @@ class Vault:
         """Tells two keys apart without revealing either."""
         return self._derive("fingerprint").hex()[:16]
 
+    @property
+    def webhook_key(self) -> bytes:
+        """Signs the calls that this installation makes to others."""
+        return self._derive("webhook")
+
     def seal(self, plain: str) -> str:
         return self._box.encrypt(plain.encode()).decode()
 

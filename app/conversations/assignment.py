@@ -12,6 +12,7 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import Actor
 from app.models import Agent, Assignment, Conversation, GradedResponse
+from app.sla import clocks
 from app.wakeups import wake
 
 _HOLD = text(
@@ -85,6 +86,7 @@ async def assign(
         to_customer=True,
         also_agents=[before] if before else [],
     )
+    await clocks.in_hand(session, conversation)
 
 
 async def release(session: AsyncSession, conversation: Conversation) -> UUID | None:
@@ -93,6 +95,7 @@ async def release(session: AsyncSession, conversation: Conversation) -> UUID | N
     await _end_current(session, conversation)
     conversation.assignee_id = None
     session.add(conversation)
+    await clocks.in_hand(session, conversation)
     return before
 
 

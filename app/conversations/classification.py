@@ -12,6 +12,8 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
 from app.models import Classification, Conversation
+from app.models.words import ClockMetric
+from app.sla import clocks
 
 PRIORITY = {"routine": 0, "complex": 1, "urgent": 2}
 
@@ -30,7 +32,10 @@ async def apply(
     reason: str | None = None,
     message_id: UUID | None = None,
 ) -> None:
-    """Classify again. `source` is `rules` or `agent`; after an agent's correction the rules keep their hands off."""
+    """Classify again. `source` is `rules` or `agent`; after an agent's correction the rules keep their hands off.
+
+    Its time limits are chosen again; an agent's look at a complaint is its analysis.
+    """
     session.add(
         Classification(
             conversation_id=conversation.id,
@@ -45,9 +50,12 @@ async def apply(
             reason=reason,
         )
     )
+    if agent_id is not None:
+        await clocks.meet(session, conversation, ClockMetric.ANALYSIS)
+    raised = conversation.priority > PRIORITY[conversation.category]  # by an SLA action: it is never lower for that
+    conversation.priority = max(PRIORITY[category], conversation.priority if raised else 0)
     conversation.category, conversation.matter = category, matter
     conversation.severity, conversation.complaint_type = severity, complaint_type
-    conversation.priority = PRIORITY[category]
     conversation.corrected = conversation.corrected or source == "agent"
     session.add(conversation)
     await events.append(
@@ -63,3 +71,4 @@ async def apply(
         },
         actor=Actor("agent", agent_id) if agent_id else SYSTEM,
     )
+    await clocks.retarget(session, conversation)

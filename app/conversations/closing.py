@@ -14,7 +14,7 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
 from app.feedback import receipt
-from app.models import Agent, CategorySetting, Contact, Conversation, ResolutionCycle, SlaPolicy
+from app.models import Agent, CategorySetting, Contact, Conversation, ResolutionCycle
 from app.models.words import ClockMetric, ConversationStatus, CycleState, MessageKind
 from app.sla import clocks
 
@@ -54,13 +54,11 @@ async def resolve(
         created_at=now(),
     )
     session.add(cycle)
-    await clocks.resume(session, conversation)
     conversation.status = ConversationStatus.RESOLVED
     conversation.resolved_at = now()
     conversation.snoozed_until = None
     session.add(conversation)
-    await clocks.meet(session, conversation, ClockMetric.FIRST_RESPONSE)
-    await clocks.meet(session, conversation, ClockMetric.RESOLUTION)
+    await clocks.resolved(session, conversation)
     await assignment.free(session, conversation)
     actor = Actor("agent", agent.id) if agent else SYSTEM
     await events.append(
@@ -113,7 +111,7 @@ async def confirm(session: AsyncSession, conversation: Conversation, cycle: Reso
     conversation.status = ConversationStatus.CLOSED
     conversation.closed_at = now()
     session.add(conversation)
-    await clocks.cancel(session, conversation)
+    await clocks.closed(session, conversation)
     await events.append(
         session,
         conversation,
@@ -148,6 +146,7 @@ def _settle(cycle: ResolutionCycle, state: CycleState, via: str) -> None:
 
 async def _open_again(session: AsyncSession, conversation: Conversation, actor: Actor, *, reason: str) -> None:
     states.require(conversation.status, ConversationStatus.OPEN)
+    await clocks.meet(session, conversation, ClockMetric.FOLLOW_UP)
     conversation.status = ConversationStatus.OPEN
     conversation.cycle += 1
     conversation.resolved_at = None
@@ -161,8 +160,7 @@ async def _open_again(session: AsyncSession, conversation: Conversation, actor: 
         actor=actor,
         to_customer=True,
     )
-    if conversation.sla_policy_id and (policy := await session.get(SlaPolicy, conversation.sla_policy_id)):
-        await clocks.start(session, conversation, policy=policy)
+    await clocks.start(session, conversation)
     if back_to is None:
         conversation.assignee_id = None
         session.add(conversation)

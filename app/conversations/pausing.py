@@ -23,7 +23,7 @@ _NEXT = text(
 
 
 async def hold(session: AsyncSession, conversation: Conversation, *, waiting_on_customer: bool, actor: Actor) -> None:
-    """Stop the resolution clock until somebody goes on; the customer's next message does."""
+    """Its clocks stand still, as their policies say, until somebody goes on; the customer's next message does."""
     status = ConversationStatus.WAITING_ON_CUSTOMER if waiting_on_customer else ConversationStatus.ON_HOLD
     if conversation.status == status:
         return
@@ -47,7 +47,7 @@ async def resume(session: AsyncSession, conversation: Conversation, *, actor: Ac
     states.require(conversation.status, ConversationStatus.OPEN)
     conversation.status = ConversationStatus.OPEN
     conversation.snoozed_until = None
-    await clocks.resume(session, conversation)
+    await clocks.follow(session, conversation)
     await _tell(session, conversation, actor)
 
 
@@ -58,7 +58,7 @@ async def _pause(
         states.require(conversation.status, status)
     conversation.status = status
     conversation.snoozed_until = until
-    await clocks.pause(session, conversation)
+    await clocks.follow(session, conversation)
     await _tell(session, conversation, actor)
 
 

@@ -18,7 +18,7 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
 from app.models import Agent, Conversation, Message
-from app.models.words import AuthorType, ClockMetric, ConversationStatus, DeliveryStatus, Direction, MessageKind
+from app.models.words import AuthorType, ClockMetric, ConversationStatus, DeliveryStatus, Direction, Matter, MessageKind
 from app.sla import clocks
 
 TEXT_LIMIT = 100_000
@@ -61,7 +61,9 @@ async def send(
     if kind is not MessageKind.NOTE:
         await outbox.enqueue(session, message)
     if kind is MessageKind.REPLY:
-        await clocks.meet(session, conversation, ClockMetric.FIRST_RESPONSE)
+        await clocks.replied(session, conversation)
+    elif kind is MessageKind.NOTE and author is not None and conversation.matter == Matter.COMPLAINT:
+        await clocks.meet(session, conversation, ClockMetric.ANALYSIS)
     return message
 
 

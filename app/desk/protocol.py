@@ -436,11 +436,15 @@ class FeedbackReceived(Event):
 
 
 class Clock(Wire):
+    """`level` counts breach and escalations from 1. `retargeted`: its deadline had passed when it was given this limit."""
+
     metric: ClockMetric
     target_s: float
     due_at: AwareDatetime
     cycle: int
     policy: str
+    level: int
+    retargeted: bool
 
 
 class ClockedConversation(Wire):
@@ -453,11 +457,21 @@ class ClockedConversation(Wire):
 
 
 class SlaFired(Event):
-    """A deadline is near (warned), or was missed (breached) at the time it was due."""
+    """A deadline is near (warned), was missed (breached) at the time it was due, or still is (escalated, by level)."""
 
-    type: Literal["sla.warned", "sla.breached"]
+    type: Literal["sla.warned", "sla.breached", "sla.escalated"]
     clock: Clock
     conversation: ClockedConversation
+
+
+class SlaNotified(Event):
+    """Your attention is asked for, as owner, supervisor or manager, because a clock came to this stage."""
+
+    type: Literal["sla.notified"]
+    clock: Clock
+    conversation: ClockedConversation
+    stage: Literal["warned", "breached", "escalated"]
+    notify: Literal["owner", "supervisor", "manager"]
 
 
 class Writer(Wire):
@@ -542,6 +556,7 @@ EVENTS: tuple[type[ServerFrame], ...] = (
     frames.FeedbackRequested,
     FeedbackReceived,
     SlaFired,
+    SlaNotified,
 )
 EPHEMERAL: tuple[type[ServerFrame], ...] = (
     TypingShown,

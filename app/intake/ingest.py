@@ -204,7 +204,7 @@ class Intake:
         found = prepared.classified
         if conversation.status == ConversationStatus.CLOSED or conversation.corrected:
             return
-        if RANK[found.category] > conversation.priority:
+        if RANK[found.category] > RANK[conversation.category]:
             await classification.apply(
                 session,
                 conversation,

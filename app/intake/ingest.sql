@@ -75,24 +75,30 @@ BEGIN
     IF EXISTS (SELECT 1 FROM unnest(v_conv, v_outcome) AS u(c, o) WHERE u.c IS NULL AND u.o IS NULL) THEN
         v_created := true;
         WITH fresh AS (
-            SELECT DISTINCT ON (k.identity, k.ch) k.ch, k.identity, v_contact[k.n] AS contact, p_item[k.n] AS item
+            SELECT DISTINCT ON (k.identity, k.ch) k.ch, k.identity, v_contact[k.n] AS contact, p_item[k.n] AS item,
+                   -- its time limits: those for the tier of the contact, where a policy asks for it
+                   coalesce(p_item[k.n]->'tiers'->(SELECT p.tier FROM contact p WHERE p.id = v_contact[k.n]),
+                            p_item[k.n]->'aims') AS aims
             FROM unnest(p_channel, v_identity) WITH ORDINALITY AS k(ch, identity, n)
             WHERE v_conv[k.n] IS NULL AND v_outcome[k.n] IS NULL
             ORDER BY k.identity, k.ch, k.n
         ), made AS (
             INSERT INTO conversation(
                 id, channel_id, channel_type, contact_id, identity_id, queue_id, status, category, matter, severity,
-                complaint_type, corrected, priority, subject, external_ref, sla_policy_id, last_seq, stream_pos, cycle,
-                contact_read_seq, participant_ids, correlation_id)
+                complaint_type, warranty, corrected, priority, subject, external_ref, sla_policy_id, limits, last_seq, stream_pos,
+                cycle, contact_read_seq, participant_ids, correlation_id)
             SELECT (item->>'conversation_id')::uuid, ch, item->>'channel_type', contact, identity,
                    (item->>'queue_id')::uuid, 'open', item->>'category', item->>'matter', item->>'severity',
-                   item->>'complaint_type', false, (item->>'rank')::int, item->>'subject', item->>'external_ref',
-                   (item->>'policy_id')::uuid, 0, 0, 1, 0, '{}', item->>'correlation_id'
+                   item->>'complaint_type', item->>'warranty', false, (item->>'rank')::int, item->>'subject',
+                   item->>'external_ref', (aims->>'policy_id')::uuid,
+                   (SELECT array_agg(l.id::uuid ORDER BY l.n) FROM jsonb_array_elements_text(aims->'limits')
+                    WITH ORDINALITY AS l(id, n)),
+                   0, 0, 1, 0, '{}', item->>'correlation_id'
             FROM fresh ORDER BY identity, ch
             ON CONFLICT (identity_id, channel_id) WHERE status <> 'closed' DO NOTHING
             RETURNING id
         ), won AS (
-            SELECT f.item, f.contact, made.id FROM fresh f JOIN made ON made.id = (f.item->>'conversation_id')::uuid
+            SELECT f.item, f.aims, f.contact, made.id FROM fresh f JOIN made ON made.id = (f.item->>'conversation_id')::uuid
         ), queued AS (  -- as routing/enqueue.sql does it
             INSERT INTO queue_entry(conversation_id, queue_id, state, weight, skills, escalated, specialists, ring, excluded,
                                     boosts, enqueued_at, order_at, entered_at, next_at)
@@ -112,13 +118,19 @@ BEGIN
                    item->>'severity', item->>'complaint_type', 'rules', item->'fired'
             FROM won
         )
-        INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, target_s, warn_percent, state, elapsed_us,
-                              running_since, warn_at, due_at, next_at)
-        SELECT t.id, won.id, t.policy_id, t.metric, 1, t.target_s, t.warn_percent, 'running', 0, now(),
-               now() + make_interval(secs => t.target_s * t.warn_percent / 100.0),
-               now() + make_interval(secs => t.target_s),
-               now() + make_interval(secs => t.target_s * t.warn_percent / 100.0)
-        FROM won, jsonb_to_recordset(item->'clocks') AS t(id uuid, policy_id uuid, metric text, target_s int, warn_percent int);
+        -- 24x7 the stages are known (`after_us`); those of a calendar are worked out by the watcher, at once
+        INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version,
+                              state, elapsed_us, running_since, stage, breach_stage, level, stage_at, due_at, next_at)
+        SELECT (item->'clock_ids'->>(t.n - 1)::int)::uuid, won.id, t.policy_id, t.metric, 1, 0, t.target_s, t.calendar_id,
+               (SELECT d.version FROM calendar d WHERE d.id = t.calendar_id), 'running', 0, now(), 0, t.breach_stage, 0,
+               a.stage_at, a.stage_at[t.breach_stage], coalesce(a.stage_at[1], now())
+        FROM won
+        CROSS JOIN ROWS FROM (jsonb_to_recordset(aims->'clocks')
+            AS (policy_id uuid, metric text, target_s int, calendar_id uuid, breach_stage int, after_us bigint[]))
+            WITH ORDINALITY AS t(policy_id, metric, target_s, calendar_id, breach_stage, after_us, n)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(now() + s.after_us * interval '1 microsecond' ORDER BY s.n), '{}') AS stage_at
+            FROM unnest(t.after_us) WITH ORDINALITY AS s(after_us, n)) a;
 
         -- Making a conversation has locked its identity (by the foreign key). Was the sender merged into somebody else
         -- before that? Then all of it is done anew (the caller tries again), so that nobody gets a second conversation.
@@ -147,7 +159,7 @@ BEGIN
                WHEN c.id IS NULL OR c.status = 'closed' THEN 'retry'
                WHEN (p_item[k.n]->>'automatic')::boolean THEN NULL  -- an auto-reply moves nothing
                WHEN c.status <> 'open' THEN 'slow'
-               WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > c.priority THEN 'slow'
+               WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > CASE c.category WHEN 'urgent' THEN 2 WHEN 'complex' THEN 1 ELSE 0 END THEN 'slow'
                END ORDER BY k.n)
     INTO v_known, v_outcome
     FROM unnest(p_channel, p_external, v_conv) WITH ORDINALITY AS k(ch, ext, conv, n)
@@ -168,10 +180,12 @@ BEGIN
         SET last_seq = c.last_seq + counted.c, stream_pos = greatest(c.stream_pos, v_xid), last_inbound_at = now(),
             updated_at = now(), correlation_id = counted.correlation, external_ref = coalesce(counted.ref, c.external_ref)
         FROM counted WHERE c.id = counted.conv
-        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id,
+        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id, c.cycle,
+                  CASE WHEN c.first_replied_at IS NOT NULL THEN c.limits[3] END AS turn_policy,
                   array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) || c.participant_ids AS agents
     ), numbered AS (
-        SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.agents, array_remove(ARRAY[a.queue_id], NULL) AS queues,
+        SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.cycle, a.turn_policy, a.agents,
+               array_remove(ARRAY[a.queue_id], NULL) AS queues,
                (a.base + row_number() OVER (PARTITION BY todo.conv ORDER BY todo.n))::int AS seq,
                (item->>'message_id')::uuid AS message
         FROM todo JOIN advanced a ON a.id = todo.conv
@@ -182,6 +196,18 @@ BEGIN
                item->>'subject', item->'content', item->'attachments', ext, item->>'thread_key',
                item->>'client_message_id', item->>'correlation_id', (item->>'sent_at')::timestamptz
         FROM numbered ORDER BY n
+    ), turned AS (  -- the customer's turn begins: an answer is due again, by the policy of `next_response` (limits[3])
+        INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version,
+                              state, elapsed_us, running_since, stage, breach_stage, level, stage_at, next_at)
+        SELECT message, conv, p.id, 'next_response', cycle, seq, p.next_response_s, p.calendar_id,
+               (SELECT d.version FROM calendar d WHERE d.id = p.calendar_id), 'running', 0, now(), 0, 1, 0, '{}', now()
+        FROM numbered JOIN sla_policy p ON p.id = turn_policy
+        WHERE NOT coalesce((item->>'automatic')::boolean, false)
+          AND NOT EXISTS (SELECT 1 FROM sla_clock k WHERE k.conversation_id = conv AND k.metric = 'first_response'
+                          AND k.cycle = numbered.cycle AND k.state = 'running')
+        ORDER BY n
+        ON CONFLICT DO NOTHING
+        RETURNING pg_notify('roundtrip', 'sla')
     ), held AS (
         SELECT f.*, numbered.message, numbered.conv, numbered.ch
         FROM numbered, jsonb_to_recordset(item->'attachments')

@@ -17,10 +17,12 @@ from app.conversations import grading
 from app.conversations.grading import Grade
 from app.events import shapes
 from app.ids import new_id
-from app.models.words import AuthorType, ClockMetric, Direction, MessageKind
+from app.models import SlaPolicy
+from app.models.words import AuthorType, Direction, MessageKind
 from app.routing.classify import RANK, Classified, Classifier
 from app.routing.queues import choose_queue
-from app.sla.policy import targets
+from app.sla import stages
+from app.sla.policy import METRICS, OPENING, seconds, targets
 
 _FACTS = ("channel_type", "category", "matter", "severity", "warranty", "queue")
 _logger = log.get("intake")
@@ -49,14 +51,6 @@ class _Place:
     weight: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Aims:
-    """The policy of a conversation and its clocks, each under the policy that sets its limit; without ids."""
-
-    policy_id: UUID | None
-    clocks: tuple[dict[str, Any], ...]
-
-
 class Preparer:
     """Holds the compiled rules of one catalog version, and what it has worked out with them so far."""
 
@@ -65,6 +59,7 @@ class Preparer:
         self._place = cache(self._find_place)
         self._aims = cache(self._find_aims)
         self._grade = cache(partial(grading.grade, catalog.graded))
+        self._tiers = sorted({word for policy in catalog.policies for word in policy.match.get("tier", ())})
         self._classifier = Classifier(catalog.rules)
         for code, why in self._classifier.skipped:
             _logger.error("classification rule left out", code=code, why=why)
@@ -74,21 +69,20 @@ class Preparer:
         setting = self.catalog.categories[category]
         return _Place(queue.id, queue.name, setting.weight)
 
-    def _find_aims(self, facts: tuple[str | None, ...]) -> _Aims:
-        """There are as many facts as words for them: each combination is worked out once per catalog."""
-        found = targets(self.catalog.policies, {**dict(zip(_FACTS, facts, strict=True)), "tier": "standard"})
+    def _find_aims(self, facts: tuple[str | None, ...]) -> dict[str, Any]:
+        """Time limits, and those for each tier of contacts that a policy asks for. There are as many facts as words
+        for them: each combination is worked out once per catalog."""
+        usual = self._aims_of(facts, None)
+        of = {tier: self._aims_of(facts, tier) for tier in self._tiers}
+        tiers = {tier: aims for tier, aims in of.items() if aims != usual}
+        return {"aims": _written_once(usual), "tiers": _written_once(tiers)}
+
+    def _aims_of(self, facts: tuple[str | None, ...], tier: str | None) -> dict[str, Any]:
+        found = targets(self.catalog.policies, {**dict(zip(_FACTS, facts, strict=True)), "tier": tier})
         if found is None:
-            return _Aims(None, ())
-        limits = (
-            (ClockMetric.FIRST_RESPONSE, found.first_response_by, found.first_response_s),
-            (ClockMetric.RESOLUTION, found.resolution_by, found.resolution_s),
-        )
-        clocks = tuple(
-            {"policy_id": by.id, "metric": metric, "target_s": target_s, "warn_percent": by.warn_percent}
-            for metric, by, target_s in limits
-            if by is not None and target_s is not None
-        )
-        return _Aims(found.policy.id, clocks)
+            return {"policy_id": None, "limits": [None] * len(METRICS), "clocks": []}
+        clocks = [_clock(metric, found.by[metric]) for metric in OPENING if metric in found.by]
+        return {"policy_id": found.policy.id, "limits": found.limits(), "clocks": clocks}
 
     def prepare(
         self,
@@ -111,6 +105,26 @@ class Preparer:
         }
         row = orjson.dumps(item, default=str).decode()
         return Prepared(account.id, message.external_id, sender.kind, sender.value, target, row, found)
+
+
+def _written_once(value: dict[str, Any]) -> orjson.Fragment:
+    """As JSON already: it goes with every message."""
+    return orjson.Fragment(orjson.dumps(value, default=str))
+
+
+def _clock(metric: str, policy: SlaPolicy) -> dict[str, Any]:
+    """A clock as ingest.sql makes it; without `after_us` its stages depend on a calendar."""
+    target_s = seconds(policy, metric)
+    assert target_s is not None, "this policy sets the limit"
+    plan = stages.plan(policy, target_s)
+    return {
+        "policy_id": policy.id,
+        "metric": metric,
+        "target_s": target_s,
+        "calendar_id": policy.calendar_id,
+        "breach_stage": plan.breach,
+        "after_us": [] if policy.calendar_id else list(stages.offsets(plan)),
+    }
 
 
 def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlation_id: str) -> dict[str, Any]:
@@ -156,7 +170,12 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
 
 
 def _opening(
-    account: ChannelAccount, message: InboundMessage, found: Classified, place: _Place, grade: Grade, aims: _Aims
+    account: ChannelAccount,
+    message: InboundMessage,
+    found: Classified,
+    place: _Place,
+    grade: Grade,
+    aims: dict[str, Any],
 ) -> dict[str, Any]:
     """What is made when this is somebody's first message: contact, conversation, its entry in a queue, its clocks."""
     conversation_id = new_id()
@@ -189,7 +208,8 @@ def _opening(
         "weight": place.weight,
         "escalated": grade.escalate,
         "specialists": grade.specialists,
-        "policy_id": aims.policy_id,
-        "clocks": [{"id": new_id(), **clock} for clock in aims.clocks],
+        "warranty": found.warranty,
+        **aims,
+        "clock_ids": [new_id() for _ in OPENING],
         "opened": opened,
     }

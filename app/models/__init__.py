@@ -37,16 +37,24 @@ from app.models.setup import (  # noqa: E402
     Team,
     TeamMember,
 )
-from app.models.sla import SlaClock  # noqa: E402
+from app.models.sla import (  # noqa: E402
+    CalendarVersion,
+    SlaAction,
+    SlaAttainment,
+    SlaAttainmentDelta,
+    SlaClock,
+    SlaJob,
+    SlaPause,
+)
 from app.models.system import IdempotencyKey, Instance  # noqa: E402
 
 metadata = SQLModel.metadata
 
 __all__ = [
-    "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "CannedReply",
+    "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "CalendarVersion", "CannedReply",
     "CategorySetting", "Channel", "Classification", "ClassificationRule", "Contact", "ContactIdentity", "Conversation",
     "DeliveryAttempt", "Event", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "MediaFetch",
     "Message", "Offer", "Outbox", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
-    "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaClock", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
+    "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
     "Visitor", "metadata",
 ]  # fmt: skip

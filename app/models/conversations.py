@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlmodel import Field, SQLModel
 
 from app.models.base import Id, Json, Moment, Now, Uuids, Word, one_of
@@ -26,7 +27,9 @@ class Conversation(SQLModel, table=True):
     """The unit of consistency: its row lock gives one order to everything that happens in it.
 
     `last_seq` counts messages without a gap. `stream_pos` is the newest position of its events in the log
-    (events/log.py). `participant_ids` are the agents of its participants, who see what happens in it. Only `conversations/*` and `intake/ingest` write these rows. No index holds a column that every
+    (events/log.py). `participant_ids` are the agents of its participants, who see what happens in it. `limits` are
+    the versions of policies that set its time limits, in the order of ClockMetric (None: not worked out yet). Only
+    `conversations/*`, `sla/*` (the limits) and `intake/ingest` write these rows. No index holds a column that every
     message changes: such updates stay on their page and touch no index.
     """
 
@@ -59,6 +62,7 @@ class Conversation(SQLModel, table=True):
     matter: str = Word(default=Matter.ENQUIRY)
     severity: str | None = Word(default=None)
     complaint_type: str | None = Word(default=None)
+    warranty: str | None = Word(default=None)
     corrected: bool = False
     priority: int = 0
     owner_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("agent.id")])
@@ -67,6 +71,7 @@ class Conversation(SQLModel, table=True):
     subject: str | None = Word(default=None)
     external_ref: str | None = Word(default=None)
     sla_policy_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("sla_policy.id")])
+    limits: list[UUID | None] | None = Field(default=None, sa_type=ARRAY(PgUUID(as_uuid=True)), nullable=True)
     last_seq: int = 0
     stream_pos: int = Field(default=0, sa_type=BigInteger)
     cycle: int = 1

@@ -4,11 +4,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index
+from sqlalchemy import Text as TEXT
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from app.models.base import Id, Json, Moment, Now, Texts, Word, one_of
-from app.models.words import BoostFact, Category, QueueAssignment, WhenClosed
+from app.models.words import PAUSES, BoostFact, Category, QueueAssignment, WhenClosed
 
 
 class Calendar(SQLModel, table=True):
@@ -187,14 +189,15 @@ class SlaPolicy(SQLModel, table=True):
     """A version of a policy is never changed: an edit makes the next version and retires this one.
 
     `match` maps facts of a conversation to the accepted words; all must hold. First match by position wins.
-    Targets are seconds; None means no such clock.
+    Targets are seconds of its calendar (none: 24x7); None means that another policy may set it. `pauses` are the states
+    in which its clocks stand still. `warnings`: [{"percent"} | {"before_s"}], `escalations`: [{"after_s", "level"}],
+    both with the actions to `do`; an escalation after 0 s is the breach itself.
     """
 
     __tablename__ = "sla_policy"
     __table_args__ = (
         Index("uq_sla_policy_code_version", "code", "version", unique=True),
         Index("uq_sla_policy_current", "code", unique=True, postgresql_where="retired_at IS NULL"),
-        CheckConstraint("warn_percent BETWEEN 1 AND 99", name="warn_percent"),
     )
     id: UUID = Id()
     code: str = Word()
@@ -204,7 +207,17 @@ class SlaPolicy(SQLModel, table=True):
     match: dict[str, Any] = Json({})
     first_response_s: int | None = None
     resolution_s: int | None = None
-    warn_percent: int = 80
+    next_response_s: int | None = None
+    periodic_update_s: int | None = None
+    follow_up_s: int | None = None
+    analysis_s: int | None = None
+    handling_s: int | None = None
+    calendar_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("calendar.id")])
+    pauses: list[str] = Field(
+        default_factory=lambda: [word.value for word in PAUSES], sa_type=ARRAY(TEXT), nullable=False
+    )
+    warnings: list[dict[str, Any]] = Field(default_factory=lambda: [{"percent": 80}], sa_type=JSONB, nullable=False)
+    escalations: list[dict[str, Any]] = Json([])
     retired_at: datetime | None = Moment(default=None)
     created_at: datetime = Now()
 

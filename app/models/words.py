@@ -54,6 +54,10 @@ class ConversationStatus(StrEnum):
     CLOSED = "closed"
 
 
+PAUSES = (ConversationStatus.WAITING_ON_CUSTOMER, ConversationStatus.ON_HOLD, ConversationStatus.SNOOZED)
+"""The states in which a policy may let its clocks stand still."""
+
+
 class Direction(StrEnum):
     """Which way a message goes; a note goes nowhere."""
 
@@ -110,8 +114,15 @@ class OfferStatus(StrEnum):
 
 
 class ClockMetric(StrEnum):
+    """Their order is that of `conversation.limits`: new ones come last."""
+
     FIRST_RESPONSE = "first_response"
     RESOLUTION = "resolution"
+    NEXT_RESPONSE = "next_response"
+    PERIODIC_UPDATE = "periodic_update"
+    FOLLOW_UP = "follow_up"
+    ANALYSIS = "analysis"
+    HANDLING = "handling"
 
 
 class ClockState(StrEnum):
@@ -119,6 +130,20 @@ class ClockState(StrEnum):
     PAUSED = "paused"
     MET = "met"
     CANCELLED = "cancelled"
+
+
+class ActionState(StrEnum):
+    """Of what a clock's stage asks for: `skipped` when it did not apply any more, `dead` when it cannot be done."""
+
+    PENDING = "pending"
+    DONE = "done"
+    SKIPPED = "skipped"
+    DEAD = "dead"
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
 
 
 class CycleState(StrEnum):

@@ -1,228 +1,234 @@
-"""The clocks of one conversation, whose row the caller holds: started, met, paused, resumed, cancelled, explained.
+"""The clocks of one conversation, whose row the caller holds: they follow what becomes of it.
 
-Moments are the database's, read while the conversation is held: so whether a deadline was kept does not depend on who
-came first, the one who met it or the watcher. A deadline that has passed is a breach, also when nobody noticed before.
+Moments are the database's, read while the conversation is held (sheet.py). What is due by itself, the watcher notices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection
+from uuid import UUID
 
-from sqlalchemy import Row, text
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.events import log as events
-from app.events import shapes
-from app.ids import new_id
-from app.models import Contact, Conversation, SlaPolicy
-from app.models.words import ClockMetric, ClockState
-from app.sla import escalation, measures
-from app.sla.policy import Targets
-from app.sla.policy import targets as merged
-from app.wakeups import wake
+from app.models import Conversation, SlaClock, SlaPolicy
+from app.models.words import ClockMetric, ClockState, ConversationStatus
+from app.sla import book, measures, sheet
+from app.sla.policy import METRICS, OPENING, stands_still, targets
+from app.sla.run import stretches
+from app.sla.sheet import Sheet
 
-_LIVE = [ClockState.RUNNING.value, ClockState.PAUSED.value]
-_START = text("""
-    INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, target_s, warn_percent, state, elapsed_us,
-                          running_since, warn_at, due_at, next_at)
-    SELECT w.id, :conversation, w.policy_id, w.metric, :cycle, w.target_s, w.warn_percent, 'running', 0, now(),
-           w.warn_at, now() + make_interval(secs => w.target_s), w.warn_at
-    FROM (
-        SELECT u.*, now() + make_interval(secs => u.target_s * u.warn_percent / 100.0) AS warn_at
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:policies AS uuid[]), CAST(:metrics AS text[]), CAST(:seconds AS int[]),
-                    CAST(:percents AS int[])) AS u(id, policy_id, metric, target_s, warn_percent)
-    ) w
-    ON CONFLICT (conversation_id, metric, cycle) DO NOTHING
-""")
-_STOP = text("""
-    WITH held AS (
-        SELECT id, breached_at AS known, clock_timestamp() AS at
-        FROM sla_clock
-        WHERE conversation_id = :conversation AND metric = ANY(CAST(:metrics AS text[]))
-          AND state = ANY(CAST(:states AS text[]))
-        ORDER BY id
-        FOR UPDATE
-    )
-    UPDATE sla_clock k
-    SET state = CAST(:state AS text),
-        met_at = CASE WHEN CAST(:state AS text) = 'met' THEN h.at END,
-        elapsed_us = k.elapsed_us + coalesce((extract(epoch FROM h.at - k.running_since) * 1000000)::bigint, 0),
-        running_since = NULL,
-        next_at = NULL,
-        breached_at = CASE WHEN h.known IS NULL AND k.state = 'running' AND k.due_at <= h.at THEN k.due_at ELSE h.known END,
-        warn_at = CASE WHEN CAST(:state AS text) <> 'paused' OR h.known IS NOT NULL OR k.due_at <= h.at THEN k.warn_at END,
-        due_at = CASE WHEN CAST(:state AS text) <> 'paused' OR h.known IS NOT NULL OR k.due_at <= h.at THEN k.due_at END
-    FROM held h
-    WHERE k.id = h.id
-    RETURNING k.metric, k.target_s, k.due_at, k.cycle, h.known IS NULL AND k.breached_at IS NOT NULL AS missed,
-              extract(epoch FROM h.at - k.due_at)::float8 AS lag_s,
-              (SELECT p.code FROM sla_policy p WHERE p.id = k.policy_id) AS policy
-""")
-_RESUME = text("""
-    WITH held AS (
-        SELECT id, clock_timestamp() AS at
-        FROM sla_clock
-        WHERE conversation_id = :conversation AND metric = 'resolution' AND state = 'paused'
-        FOR UPDATE
-    ), moved AS (
-        SELECT k.id, h.at, k.breached_at IS NULL AS armed,
-               h.at + make_interval(secs => (k.target_s * 10000.0 * k.warn_percent - k.elapsed_us) / 1000000) AS warn_at,
-               h.at + make_interval(secs => (k.target_s * 1000000.0 - k.elapsed_us) / 1000000) AS due_at
-        FROM sla_clock k JOIN held h ON h.id = k.id
-    )
-    UPDATE sla_clock k
-    SET state = 'running', running_since = m.at,
-        warn_at = CASE WHEN m.armed THEN m.warn_at ELSE k.warn_at END,
-        due_at = CASE WHEN m.armed THEN m.due_at ELSE k.due_at END,
-        next_at = CASE WHEN NOT m.armed THEN NULL WHEN k.warned_at IS NULL THEN m.warn_at ELSE m.due_at END
-    FROM moved m
-    WHERE k.id = m.id
-    RETURNING m.armed
-""")
-_EXPLAIN = text("""
-    SELECT k.*, p.code, p.version, p.name,
-           (k.elapsed_us + coalesce(extract(epoch FROM now() - k.running_since) * 1000000, 0)) / 1000000.0 AS elapsed_s,
-           extract(epoch FROM now() - k.running_since) AS current_s
-    FROM sla_clock k JOIN sla_policy p ON p.id = k.policy_id
-    WHERE k.conversation_id = :conversation
-    ORDER BY k.cycle, k.metric
-""")
+_ANSWERED = frozenset(
+    {ClockMetric.FIRST_RESPONSE, ClockMetric.NEXT_RESPONSE, ClockMetric.PERIODIC_UPDATE, ClockMetric.FOLLOW_UP}
+)
+_WORK = frozenset(METRICS) - {ClockMetric.FOLLOW_UP}
 
 
-async def start(
-    session: AsyncSession, conversation: Conversation, *, policy: SlaPolicy, targets: Targets | None = None
-) -> None:
+async def start(session: AsyncSession, conversation: Conversation) -> None:
     """The clocks of the conversation's cycle run from now. No-op for those that are there.
 
-    `policy` is the version that applies to it; a limit that it leaves open comes from the policies in force, by the
-    facts of the conversation. `targets` are the limits where the caller knows them already.
+    They run by the versions of policies that the conversation was given; those are chosen now where it has none yet.
     """
-    found = targets or await _targets(session, conversation, policy)
-    limits = [
-        (metric, by, seconds)
-        for metric, by, seconds in (
-            (ClockMetric.FIRST_RESPONSE, found.first_response_by, found.first_response_s),
-            (ClockMetric.RESOLUTION, found.resolution_by, found.resolution_s),
-        )
-        if by is not None and seconds is not None
-    ]
-    if not limits:
-        return
-    await session.execute(
-        _START,
-        {
-            "conversation": conversation.id,
-            "cycle": conversation.cycle,
-            "ids": [new_id() for _ in limits],
-            "policies": [by.id for _, by, _ in limits],
-            "metrics": [metric.value for metric, _, _ in limits],
-            "seconds": [seconds for _, _, seconds in limits],
-            "percents": [by.warn_percent for _, by, _ in limits],
-        },
-    )
-    await wake(session, "sla")
+    limits = await _limits(session, conversation)
+    here = await sheet.read(session, [conversation.id], {policy.id for policy in limits.values()})
+    running = {clock.metric for clock in here.clocks if clock.cycle == conversation.cycle}
+    for metric in OPENING:
+        if metric in limits and metric not in running:
+            here.start(conversation, metric, limits[metric])
+    await _close(session, conversation, here)
 
 
-async def _targets(session: AsyncSession, conversation: Conversation, policy: SlaPolicy) -> Targets:
-    current: Sequence[SlaPolicy] = ()
-    tier: str | None = None
-    if policy.first_response_s is None or policy.resolution_s is None:
-        current = (await session.exec(select(SlaPolicy).where(col(SlaPolicy.retired_at).is_(None)))).all()
-        tier = (await session.exec(select(Contact.tier).where(col(Contact.id) == conversation.contact_id))).one()
-    facts = {
-        "channel_type": conversation.channel_type,
-        "category": conversation.category,
-        "matter": conversation.matter,
-        "severity": conversation.severity,
-        "tier": tier,
-    }
-    found = merged(current, facts, first=policy)
-    assert found is not None, "there is at least the first one"
-    return found
-
-
-async def meet(session: AsyncSession, conversation: Conversation, metric: ClockMetric) -> None:
-    """It has been done: its clock stops for good. One statement, unless it was too late and nobody had noticed."""
-    await _stop(session, conversation, ClockState.MET, [metric.value], _LIVE)
+async def meet(session: AsyncSession, conversation: Conversation, *metrics: ClockMetric) -> None:
+    """It has been done: its clock stops for good."""
+    await _stop(session, conversation, ClockState.MET, metrics)
 
 
 async def cancel(session: AsyncSession, conversation: Conversation) -> None:
     """What still runs, or waits to run on, is of no interest any more."""
-    await _stop(session, conversation, ClockState.CANCELLED, [metric.value for metric in ClockMetric], _LIVE)
+    await _stop(session, conversation, ClockState.CANCELLED, METRICS)
 
 
-async def pause(session: AsyncSession, conversation: Conversation) -> None:
-    """The resolution clock stands still: while it does, it has no deadline. What was missed stays missed."""
-    missed = await _stop(
-        session, conversation, ClockState.PAUSED, [ClockMetric.RESOLUTION.value], [ClockState.RUNNING.value]
-    )
-    if missed:
-        await escalation.escalate(session, [conversation.id])
+async def closed(session: AsyncSession, conversation: Conversation) -> None:
+    """The customer has answered: they have been asked in time or not, and nothing else is of interest any more."""
+    here = await _open(session, conversation)
+    for clock in here.clocks:
+        here.stop(clock, ClockState.MET if clock.metric == ClockMetric.FOLLOW_UP else ClockState.CANCELLED)
+    await _close(session, conversation, here)
 
 
-async def resume(session: AsyncSession, conversation: Conversation) -> None:
-    """It runs on, with a deadline that is later by as long as it stood still."""
-    armed = (await session.execute(_RESUME, {"conversation": conversation.id})).scalars().all()
-    if any(armed):
-        await wake(session, "sla")
+async def replied(session: AsyncSession, conversation: Conversation) -> None:
+    """We have written to the customer, in the message that is the conversation's last: what was owed is met, and the
+    next word is due within the time for updates."""
+    here = await _open(session, conversation)
+    for clock in here.clocks:
+        if clock.metric in _ANSWERED:
+            here.stop(clock, ClockState.MET)
+    policy = await _setting(session, conversation, ClockMetric.PERIODIC_UPDATE)
+    if policy is not None and conversation.status != ConversationStatus.RESOLVED:
+        here = await _with(session, here, policy)
+        paused = stands_still(policy, ClockMetric.PERIODIC_UPDATE, status=conversation.status, assigned=True)
+        here.start(conversation, ClockMetric.PERIODIC_UPDATE, policy, turn=conversation.last_seq, paused=paused)
+    await _close(session, conversation, here)
+
+
+async def resolved(session: AsyncSession, conversation: Conversation) -> None:
+    """The work is done: its clocks are met, and the customer has to be asked within the time for that."""
+    here = await _open(session, conversation)
+    for clock in here.clocks:
+        if clock.metric in _WORK:
+            here.stop(clock, ClockState.MET)
+    policy = await _setting(session, conversation, ClockMetric.FOLLOW_UP)
+    if policy is not None:
+        here = await _with(session, here, policy)
+        here.start(conversation, ClockMetric.FOLLOW_UP, policy)
+    await _close(session, conversation, here)
+
+
+async def follow(session: AsyncSession, conversation: Conversation) -> None:
+    """After a change of state or assignee: clocks stand still or run on as their policies say, and the time in an
+    agent's hands begins."""
+    here = await _open(session, conversation)
+    assigned = conversation.assignee_id is not None
+    for clock in here.clocks:
+        _follow(here, clock, status=conversation.status, assigned=assigned)
+    if assigned and conversation.status == ConversationStatus.OPEN:
+        policy = await _setting(session, conversation, ClockMetric.HANDLING)
+        if policy is not None and not any(clock.metric == ClockMetric.HANDLING for clock in here.clocks):
+            here = await _with(session, here, policy)
+            here.start(conversation, ClockMetric.HANDLING, policy)
+    await _close(session, conversation, here)
+
+
+async def in_hand(session: AsyncSession, conversation: Conversation) -> None:
+    """`follow` after a change of assignee: costs nothing where nobody measures the time in their hands."""
+    limits = conversation.limits
+    if limits is None or len(limits) < len(METRICS) or limits[METRICS.index(ClockMetric.HANDLING)] is not None:
+        await follow(session, conversation)
+
+
+def _follow(here: Sheet, clock: SlaClock, *, status: str, assigned: bool) -> None:
+    reason = stands_still(here.policies[clock.policy_id], clock.metric, status=status, assigned=assigned)
+    if reason is None and clock.state == ClockState.PAUSED:
+        here.go(clock)
+    elif reason is not None and clock.state == ClockState.RUNNING:
+        here.stop(clock, ClockState.PAUSED, reason)
+    elif reason is not None:
+        here.wait_for(clock, reason)
+
+
+async def retarget(session: AsyncSession, conversation: Conversation, *, newest: bool = False) -> bool:
+    """Choose its policies again, by what it is now. Returns whether its limits are others than before.
+
+    Running clocks keep what they have counted; one that is late already keeps its limit. A policy that still applies
+    keeps the version that the conversation was given, unless `newest` is asked for.
+    """
+    facts = await book.facts(session, conversation)
+    chosen = targets(await book.in_force(session), facts)
+    if chosen is None:
+        return False
+    before = conversation.limits or []
+    known = await book.policies(session, [policy_id for policy_id in before if policy_id is not None])
+    kept = {} if newest else {policy.code: policy.id for policy in known.values()}
+    limits = [
+        kept.get(chosen.by[metric].code, chosen.by[metric].id) if metric in chosen.by else None for metric in METRICS
+    ]
+    if conversation.limits == limits:
+        return False
+    conversation.limits = limits
+    conversation.sla_policy_id = kept.get(chosen.policy.code, chosen.policy.id)
+    session.add(conversation)
+    await _aim(session, conversation)
+    return True
+
+
+async def _aim(session: AsyncSession, conversation: Conversation) -> None:
+    """Bring its clocks under its limits."""
+    limits = await _limits(session, conversation)
+    here = await sheet.read(session, [conversation.id], {policy.id for policy in limits.values()})
+    history = await sheet.pauses(session, here.clocks) if here.clocks else {}
+    for clock in here.clocks:
+        policy = limits.get(ClockMetric(clock.metric))
+        if policy is None:
+            here.stop(clock, ClockState.CANCELLED)
+        elif policy.id != clock.policy_id and clock.breached_at is None:
+            stood = [(since, until) for _, since, until in history[clock.id]]
+            here.aim(clock, policy, stretches(clock.created_at, stood, here.at))
+            _follow(here, clock, status=conversation.status, assigned=conversation.assignee_id is not None)
+    await _add(session, conversation, here, limits)
+    await _close(session, conversation, here)
+
+
+async def _add(
+    session: AsyncSession, conversation: Conversation, here: Sheet, limits: dict[ClockMetric, SlaPolicy]
+) -> None:
+    """Limits that it had not before begin now, while there is work to do."""
+    if conversation.status in (ConversationStatus.RESOLVED, ConversationStatus.CLOSED):
+        return
+    there = await sheet.metrics_of(session, conversation)
+    if conversation.first_replied_at is not None:
+        there.add(ClockMetric.FIRST_RESPONSE)
+    for metric in OPENING:
+        if metric in limits and metric not in there:
+            policy = limits[metric]
+            paused = stands_still(policy, metric, status=conversation.status, assigned=True)
+            here.start(conversation, metric, policy, paused=paused)
+    if ClockMetric.HANDLING in limits and ClockMetric.HANDLING not in there and conversation.assignee_id is not None:
+        policy = limits[ClockMetric.HANDLING]
+        paused = stands_still(policy, ClockMetric.HANDLING, status=conversation.status, assigned=True)
+        here.start(conversation, ClockMetric.HANDLING, policy, paused=paused)
 
 
 async def _stop(
-    session: AsyncSession, conversation: Conversation, state: ClockState, metrics: list[str], states: list[str]
-) -> list[Row[Any]]:
-    """Returns the clocks whose deadline had passed without anybody noticing; that is told now."""
-    given = {"conversation": conversation.id, "state": state.value, "metrics": metrics, "states": states}
-    stopped = (await session.execute(_STOP, given)).all()
-    missed = [row for row in stopped if row.missed]
-    for row in missed:
-        await events.append(session, conversation, "sla.breached", measures.frame(conversation, row))
-    measures.count(session, [(row.metric, "breached", row.lag_s) for row in missed])
-    return missed
+    session: AsyncSession, conversation: Conversation, state: ClockState, metrics: Collection[ClockMetric]
+) -> None:
+    here = await _open(session, conversation)
+    for clock in here.clocks:
+        if clock.metric in metrics:
+            here.stop(clock, state)
+    await _close(session, conversation, here)
 
 
-async def explain(session: AsyncSession, conversation: Conversation) -> list[dict[str, Any]]:
-    """Each clock, oldest cycle first: its limit, what was counted, and why it is due when it is.
-
-    Times are RFC 3339, the rest seconds. `remaining_s` is negative when it is late, None when the clock has stopped for
-    good; a clock that stands still has no `due_at`.
-    """
-    rows = (await session.execute(_EXPLAIN, {"conversation": conversation.id})).all()
-    return [_explained(row) for row in rows]
+async def _open(session: AsyncSession, conversation: Conversation) -> Sheet:
+    return await sheet.read(session, [conversation.id])
 
 
-def _explained(row: Row[Any]) -> dict[str, Any]:
-    elapsed_s = float(row.elapsed_s)
-    return {
-        "id": str(row.id),
-        "policy": {"id": str(row.policy_id), "code": row.code, "version": row.version, "name": row.name},
-        "metric": row.metric,
-        "cycle": row.cycle,
-        "target_s": row.target_s,
-        "state": row.state,
-        "started_at": shapes.moment(row.created_at),
-        "warn_at": shapes.moment(row.warn_at),
-        "due_at": shapes.moment(row.due_at),
-        "warned_at": shapes.moment(row.warned_at),
-        "breached_at": shapes.moment(row.breached_at),
-        "met_at": shapes.moment(row.met_at),
-        "elapsed_s": elapsed_s,
-        "remaining_s": row.target_s - elapsed_s if row.state in _LIVE else None,
-        "calendar": "24x7",
-        "intervals": _intervals(row),
+async def _with(session: AsyncSession, here: Sheet, policy: SlaPolicy) -> Sheet:
+    """The sheet knows this policy and its calendar too."""
+    here.policies = {**here.policies, policy.id: policy}
+    if policy.calendar_id not in here.timelines:
+        here.timelines = {**here.timelines, **await book.timelines(session, [policy.calendar_id])}
+    return here
+
+
+async def _close(session: AsyncSession, conversation: Conversation, here: Sheet) -> None:
+    """Write it down, and tell what was found late."""
+    await here.save(session, [conversation])
+    for clock in here.missed:
+        frame = measures.frame(conversation, clock, here.policies[clock.policy_id])
+        await events.append(session, conversation, "sla.breached", frame)
+    measures.count(session, [(clock.metric, "breached", measures.lag_s(clock, here.at)) for clock in here.missed])
+
+
+async def _setting(session: AsyncSession, conversation: Conversation, metric: ClockMetric) -> SlaPolicy | None:
+    """The policy that sets this limit of the conversation."""
+    return (await _limits(session, conversation)).get(metric)
+
+
+async def _limits(session: AsyncSession, conversation: Conversation) -> dict[ClockMetric, SlaPolicy]:
+    """By metric. One that is older than its limits (or was made by hand) is given them now, under the policy it has."""
+    if conversation.limits is None:
+        conversation.limits = await _choose(session, conversation)
+        session.add(conversation)
+    ids: dict[ClockMetric, UUID] = {
+        metric: policy_id
+        for metric, policy_id in zip(METRICS, conversation.limits, strict=False)
+        if policy_id is not None
     }
+    policies = await book.policies(session, ids.values())
+    return {metric: policies[policy_id] for metric, policy_id in ids.items()}
 
 
-def _intervals(row: Row[Any]) -> list[dict[str, Any]]:
-    """What was counted. Of a clock that was paused we keep how much ran before, not each of the pauses: then
-    `counted_s` is less than the length of its interval, and the end is None where it was not kept."""
-    counted_s = row.elapsed_us / 1_000_000
-    if row.running_since is None:
-        return [_interval(row.created_at, row.met_at, counted_s)]
-    current = _interval(row.running_since, None, float(row.current_s))
-    return [_interval(row.created_at, None, counted_s), current] if row.elapsed_us else [current]
-
-
-def _interval(start: Any, end: Any, counted_s: float) -> dict[str, Any]:
-    return {"from": shapes.moment(start), "to": shapes.moment(end), "counted_s": counted_s}
+async def _choose(session: AsyncSession, conversation: Conversation) -> list[UUID | None]:
+    first = await session.get(SlaPolicy, conversation.sla_policy_id) if conversation.sla_policy_id else None
+    found = targets(await book.in_force(session), await book.facts(session, conversation), first=first)
+    return found.limits() if found else [None for _ in METRICS]

@@ -4,8 +4,9 @@ Codes are stable: an operator's changes hang on them. The first policy that matc
 from the next one (policy.py): so a channel says how fast it answers, the matter how soon it is done. A complaint in the
 chat is answered within 30 s and handled within 4 h.
 
-Not here: an average handling time of 10 minutes in chats and calls is an aim for reports, no limit of one conversation.
-Confirming with the customer within 24 h of the work being done gets a clock of its own, later.
+Chats and calls have 10 minutes in an agent's hands, which the manuals want on average: the clock shows which ones took
+longer, the reports the average. A complaint is analysed within 2 h. Whatever the matter, the customer is asked within
+24 h of the work being done.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from app.models.words import Matter, Severity
+from app.models.words import PAUSES, Matter, Severity
 
-HOUR = 3_600
+MINUTE, HOUR = 60, 3_600
+URGENT_TO_SUPERVISORS = {"after_s": 0, "level": 1, "do": [{"requeue": True, "if": {"category": ["urgent"]}}]}
+"""An urgent matter that misses a limit is offered to supervisors at once."""
 
 
 class PolicyData(TypedDict):
@@ -27,7 +30,14 @@ class PolicyData(TypedDict):
     match: dict[str, Any]
     first_response_s: int | None
     resolution_s: int | None
-    warn_percent: int
+    next_response_s: int | None
+    periodic_update_s: int | None
+    follow_up_s: int | None
+    analysis_s: int | None
+    handling_s: int | None
+    pauses: list[str]
+    warnings: list[dict[str, Any]]
+    escalations: list[dict[str, Any]]
 
 
 def _policy(
@@ -38,6 +48,9 @@ def _policy(
     *,
     first_response_s: int,
     resolution_s: int | None,
+    follow_up_s: int | None = None,
+    analysis_s: int | None = None,
+    handling_s: int | None = None,
 ) -> PolicyData:
     return {
         "code": code,
@@ -46,7 +59,14 @@ def _policy(
         "match": {fact: [word] for fact, word in match.items()},
         "first_response_s": first_response_s,
         "resolution_s": resolution_s,
-        "warn_percent": 80,
+        "next_response_s": None,
+        "periodic_update_s": None,
+        "follow_up_s": follow_up_s,
+        "analysis_s": analysis_s,
+        "handling_s": handling_s,
+        "pauses": [word.value for word in PAUSES],
+        "warnings": [{"percent": 80}],
+        "escalations": [dict(URGENT_TO_SUPERVISORS)],
     }
 
 
@@ -54,8 +74,24 @@ def _policy(
 # than what it is about, so severities come before matters. An urgent matter of unknown severity has the limits of a major
 # problem (our own addition). What fits nowhere is an ordinary matter.
 POLICIES: Sequence[PolicyData] = (
-    _policy(10, "webchat", "Web chat", {"channel_type": "webchat"}, first_response_s=30, resolution_s=None),
-    _policy(11, "phone", "Phone", {"channel_type": "voice"}, first_response_s=15, resolution_s=None),
+    _policy(
+        10,
+        "webchat",
+        "Web chat",
+        {"channel_type": "webchat"},
+        first_response_s=30,
+        resolution_s=None,
+        handling_s=10 * MINUTE,
+    ),
+    _policy(
+        11,
+        "phone",
+        "Phone",
+        {"channel_type": "voice"},
+        first_response_s=15,
+        resolution_s=None,
+        handling_s=10 * MINUTE,
+    ),
     _policy(
         20,
         "complaint",
@@ -63,6 +99,7 @@ POLICIES: Sequence[PolicyData] = (
         {"matter": Matter.COMPLAINT.value},
         first_response_s=2 * HOUR,
         resolution_s=4 * HOUR,
+        analysis_s=2 * HOUR,
     ),
     _policy(
         30,
@@ -128,5 +165,13 @@ POLICIES: Sequence[PolicyData] = (
         first_response_s=24 * HOUR,
         resolution_s=48 * HOUR,
     ),
-    _policy(900, "ordinary", "Ordinary matter", {}, first_response_s=24 * HOUR, resolution_s=48 * HOUR),
+    _policy(
+        900,
+        "ordinary",
+        "Ordinary matter",
+        {},
+        first_response_s=24 * HOUR,
+        resolution_s=48 * HOUR,
+        follow_up_s=24 * HOUR,
+    ),
 )

@@ -1,4 +1,4 @@
-"""An urgent matter that is late goes to supervisors: its entry in the queue is marked, and made where there is none."""
+"""A matter that is late goes to supervisors: its entry in the queue is marked, and made where there is none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ESCALATE = text("""
     WITH late AS (
         SELECT c.id, c.assignee_id IS NOT NULL AS held
         FROM conversation c
-        WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.category = 'urgent' AND c.status NOT IN ('resolved', 'closed')
+        WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.status NOT IN ('resolved', 'closed')
           AND NOT EXISTS (SELECT 1 FROM agent a WHERE a.id = c.assignee_id AND a.role IN ('supervisor', 'admin'))
     ), raised AS (
         UPDATE queue_entry e
@@ -47,6 +47,6 @@ _ESCALATE = text("""
 
 
 async def escalate(session: AsyncSession, conversation_ids: Collection[UUID]) -> list[UUID]:
-    """Those of the conversations, held by the caller, that are urgent and not done; the dispatcher does the rest."""
+    """Those of the conversations, held by the caller, that are not done; the dispatcher does the rest."""
     escalated = (await session.execute(_ESCALATE, {"ids": sorted(conversation_ids)})).scalars().all()
     return list(dict.fromkeys(escalated))

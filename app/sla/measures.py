@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import Counter, Histogram
-from sqlalchemy import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import after_commit
 from app.events import shapes
-from app.models import Conversation
+from app.models import Conversation, SlaClock, SlaPolicy
 
-FIRED = Counter("roundtrip_sla_fired_total", "Warnings and breaches of SLA clocks", ["metric", "stage"])
+FIRED = Counter("roundtrip_sla_fired_total", "Warnings, breaches and escalations of SLA clocks", ["metric", "stage"])
 LAG = Histogram(
     "roundtrip_sla_lag_seconds",
-    "From the moment of a warning or deadline until it was noticed",
+    "From the moment of a warning, deadline or escalation until it was noticed",
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300),
 )
 
@@ -36,15 +36,26 @@ def count(session: AsyncSession, fired: Iterable[Fired]) -> None:
         after_commit(session, counted)
 
 
-def frame(conversation: Conversation, clock: Row[Any]) -> dict[str, Any]:
-    """The payload of `sla.warned` and `sla.breached`; fire.sql makes the same for a batch."""
+def lag_s(clock: SlaClock, at: datetime) -> float:
+    """How long a breach went unnoticed: since its deadline, or since the clock was given that deadline."""
+    known = [moment for moment in (clock.due_at, clock.retargeted_at) if moment is not None]
+    return (at - max(known)).total_seconds() if known else 0.0
+
+
+def frame(conversation: Conversation, clock: SlaClock, policy: SlaPolicy) -> dict[str, Any]:
+    """The payload of `sla.warned`, `sla.breached`, `sla.escalated`; fire.sql makes the same for a batch.
+
+    `retargeted`: the deadline had passed when the clock was given this limit.
+    """
     return {
         "clock": {
             "metric": clock.metric,
             "target_s": clock.target_s,
             "due_at": shapes.moment(clock.due_at),
             "cycle": clock.cycle,
-            "policy": clock.policy,
+            "policy": policy.code,
+            "level": clock.level,
+            "retargeted": bool(clock.retargeted_at and clock.due_at and clock.due_at <= clock.retargeted_at),
         },
         "conversation": {
             "id": str(conversation.id),

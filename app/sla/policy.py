@@ -1,40 +1,48 @@
-"""Which limits apply to a conversation (pure)."""
+"""Which limits apply to a conversation, and why (pure)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
 from app.models import SlaPolicy
+from app.models.words import ClockMetric, ConversationStatus
 
 Facts = Mapping[str, str | None]
 FACTS = ("channel_type", "category", "matter", "severity", "tier", "warranty", "queue")
+METRICS = tuple(ClockMetric)
+OPENING = (ClockMetric.FIRST_RESPONSE, ClockMetric.RESOLUTION, ClockMetric.ANALYSIS)
+"""What runs from the opening of a conversation, and anew in each cycle."""
+_PAUSED_BY_POLICY = frozenset({ClockMetric.RESOLUTION, ClockMetric.ANALYSIS, ClockMetric.PERIODIC_UPDATE})
+_WAITING = frozenset({ConversationStatus.WAITING_ON_CUSTOMER, ConversationStatus.ON_HOLD, ConversationStatus.SNOOZED})
+UNASSIGNED = "unassigned"
+
+
+def seconds(policy: SlaPolicy, metric: str) -> int | None:
+    """The limit that a policy sets; None when it leaves it to others."""
+    found: int | None = getattr(policy, f"{metric}_s")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The limits of one conversation. `policy` is the one that matched first; the other two are those that set a limit.
+    """The limits of one conversation. `policy` is the one that matched first, `by` those that set the limits.
 
     They differ where the first one leaves a limit open; a clock is kept under the policy that set its limit.
     """
 
     policy: SlaPolicy
-    first_response_by: SlaPolicy | None
-    resolution_by: SlaPolicy | None
+    by: Mapping[ClockMetric, SlaPolicy]
 
-    @property
-    def first_response_s(self) -> int | None:
-        """Seconds; None where no policy sets one."""
-        return self.first_response_by.first_response_s if self.first_response_by else None
+    def seconds(self, metric: ClockMetric) -> int | None:
+        """None where no policy sets one."""
+        return seconds(self.by[metric], metric) if metric in self.by else None
 
-    @property
-    def resolution_s(self) -> int | None:
-        """Seconds; None where no policy sets one."""
-        return self.resolution_by.resolution_s if self.resolution_by else None
-
-    @property
-    def warn_percent(self) -> int:
-        return self.policy.warn_percent
+    def limits(self) -> list[UUID | None]:
+        """As a conversation keeps them."""
+        return [self.by[metric].id if metric in self.by else None for metric in METRICS]
 
 
 def matches(policy: SlaPolicy, facts: Facts) -> bool:
@@ -62,11 +70,45 @@ def targets(policies: Sequence[SlaPolicy], facts: Facts, *, first: SlaPolicy | N
         matching.insert(0, first)
     if not matching:
         return None
-    return Targets(
-        policy=matching[0],
-        first_response_by=next((policy for policy in matching if policy.first_response_s is not None), None),
-        resolution_by=next((policy for policy in matching if policy.resolution_s is not None), None),
-    )
+    by = {
+        metric: policy
+        for metric in METRICS
+        if (policy := next((one for one in matching if seconds(one, metric) is not None), None)) is not None
+    }
+    return Targets(policy=matching[0], by=by)
+
+
+def explain(policies: Sequence[SlaPolicy], facts: Facts) -> list[dict[str, Any]]:
+    """Each policy in the order in which it is asked: whether it matches, and which facts speak against it."""
+    return [
+        {
+            "code": policy.code,
+            "version": policy.version,
+            "matches": matches(policy, facts),
+            "against": [
+                {"fact": name, "is": facts.get(name), "accepted": accepted}
+                for name, accepted in policy.match.items()
+                if not _accepts(accepted, facts.get(name))
+            ],
+        }
+        for policy in _ordered(policies)
+    ]
+
+
+def stands_still(policy: SlaPolicy, metric: str, *, status: str, assigned: bool) -> str | None:
+    """Why a clock must not run now; None when it runs.
+
+    Handling is time in an agent's hands. An answer that is owed is owed whatever we wait for. The rest waits as the
+    policy says.
+    """
+    if metric == ClockMetric.HANDLING:
+        return status if status in _WAITING else None if assigned else UNASSIGNED
+    return status if metric in _PAUSED_BY_POLICY and status in _WAITING and status in policy.pauses else None
+
+
+def applies(action: Mapping[str, Any], facts: Facts) -> bool:
+    """An action may name facts that have to hold: {"requeue": true, "if": {"category": ["urgent"]}}."""
+    return all(_accepts(accepted, facts.get(name)) for name, accepted in action.get("if", {}).items())
 
 
 def _ordered(policies: Sequence[SlaPolicy]) -> list[SlaPolicy]:

@@ -17,7 +17,7 @@ from app.conversations import queries
 from app.events import shapes
 from app.feedback.receipt import link_of
 from app.models import Agent, Contact, Conversation, Message, ResolutionCycle, SlaClock
-from app.models.words import AuthorType, CycleState, Direction
+from app.models.words import AuthorType, ClockMetric, CycleState, Direction
 from app.web import texts
 from app.web.answering import Context, document, language_of, page, reading, subject_of, wants_json
 from app.web.progress import Clock, Standing, standing
@@ -119,7 +119,9 @@ async def _messages(session: AsyncSession, conversation: Conversation) -> list[M
 async def _clocks(session: AsyncSession, conversation: Conversation) -> list[Clock]:
     found = await session.exec(
         select(SlaClock).where(
-            col(SlaClock.conversation_id) == conversation.id, col(SlaClock.cycle) == conversation.cycle
+            col(SlaClock.conversation_id) == conversation.id,
+            col(SlaClock.cycle) == conversation.cycle,
+            col(SlaClock.metric).in_((ClockMetric.FIRST_RESPONSE, ClockMetric.RESOLUTION)),
         )
     )
     return [Clock(row.metric, row.state, row.due_at) for row in found.all()]

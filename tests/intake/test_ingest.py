@@ -65,7 +65,7 @@ async def test_a_first_message_opens_everything_it_needs(database: Database, doo
         [result] = (await session.exec(select(Classification))).all()
         assert result.fired, "the rules that fired are kept"
         clocks = {clock.metric: clock for clock in (await session.exec(select(SlaClock))).all()}
-    assert set(clocks) == {"first_response", "resolution"}
+    assert set(clocks) == {"first_response", "resolution", "analysis"}
     assert clocks["resolution"].target_s == 4 * 3600
     assert [event.type for event in await rows(database, Event)] == ["conversation.created", "message.created"]
     [journal] = await rows(database, InboundJournal)

@@ -16,6 +16,7 @@ from app.db import Database
 from app.models import (
     Agent,
     Assignment,
+    Calendar,
     Channel,
     Contact,
     ContactIdentity,
@@ -23,10 +24,12 @@ from app.models import (
     Event,
     Queue,
     QueueEntry,
+    SlaAction,
+    SlaAttainmentDelta,
     SlaClock,
     SlaPolicy,
 )
-from app.models.words import ClockMetric
+from app.models.words import ClockMetric, ConversationStatus
 from app.sla import clocks
 
 MINUTE = 60
@@ -73,8 +76,11 @@ class Matters:
                 session.add_all(rows)
                 await session.flush()
             if started:
-                for conversation in made:
-                    await clocks.start(session, conversation, policy=found)
+                await clocks.start(session, made[0])
+                await session.flush()
+                alike = {"first": made[0].id, "others": [conversation.id for conversation in made[1:]]}
+                await session.execute(_ALIKE_LIMITS, alike)
+                await session.execute(_ALIKE, alike)
         return [conversation.id for conversation in made]
 
     async def one(self, **options: Any) -> UUID:
@@ -109,6 +115,26 @@ class Matters:
                 {"by": seconds, "all": not conversation_ids, "ids": list(conversation_ids), "metric": metric or "%"},
             )
 
+    async def policy(self, code: str, **fields: Any) -> SlaPolicy:
+        """Another policy; it comes before those that are shipped."""
+        made = SlaPolicy(**{"name": code, "position": 0, **fields}, code=code)
+        async with self.database.begin() as session:
+            session.add(made)
+        return made
+
+    async def calendar(self, **fields: Any) -> Calendar:
+        made = Calendar(**{"name": "Office", "weekly": {}, **fields})
+        async with self.database.begin() as session:
+            session.add(made)
+        return made
+
+    async def set_status(self, conversation_id: UUID, status: ConversationStatus) -> None:
+        """As the verbs do: the clocks follow."""
+        async with self.holding(conversation_id) as (session, conversation):
+            conversation.status = status
+            session.add(conversation)
+            await clocks.follow(session, conversation)
+
     async def clock(self, conversation_id: UUID, metric: ClockMetric, cycle: int = 1) -> SlaClock:
         async with self.database.begin() as session:
             found = await session.exec(
@@ -132,6 +158,14 @@ class Matters:
         async with self.database.begin() as session:
             return list((await session.exec(query)).all())
 
+    async def actions(self) -> list[SlaAction]:
+        async with self.database.begin() as session:
+            return list((await session.exec(select(SlaAction).order_by(col(SlaAction.id)))).all())
+
+    async def attainment(self) -> list[SlaAttainmentDelta]:
+        async with self.database.begin() as session:
+            return list((await session.exec(select(SlaAttainmentDelta).order_by(col(SlaAttainmentDelta.id)))).all())
+
     async def entry(self, conversation_id: UUID) -> QueueEntry | None:
         async with self.database.begin() as session:
             return await session.get(QueueEntry, conversation_id)
@@ -141,10 +175,29 @@ class Matters:
             return await session.get_one(Conversation, conversation_id)
 
 
+_ALIKE_LIMITS = text("""
+    UPDATE conversation c SET limits = o.limits FROM conversation o
+    WHERE o.id = :first AND c.id = ANY(CAST(:others AS uuid[]))
+""")
+_ALIKE = text("""
+    INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version, state,
+                          elapsed_us, running_since, stage, breach_stage, level, stage_at, due_at, next_at, created_at)
+    SELECT gen_random_uuid(), o.id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version, state,
+           elapsed_us, running_since, stage, breach_stage, level, stage_at, due_at, next_at, created_at
+    FROM unnest(CAST(:others AS uuid[])) AS o(id), sla_clock k WHERE k.conversation_id = :first
+""")
 _PASS = text("""
+    WITH moved AS (
+        UPDATE sla_pause p SET
+            started_at = p.started_at - make_interval(secs => :by), ended_at = p.ended_at - make_interval(secs => :by)
+        FROM sla_clock k
+        WHERE k.id = p.clock_id AND (:all OR k.conversation_id = ANY(CAST(:ids AS uuid[]))) AND k.metric LIKE :metric
+    )
     UPDATE sla_clock SET
         created_at = created_at - make_interval(secs => :by), running_since = running_since - make_interval(secs => :by),
-        warn_at = warn_at - make_interval(secs => :by), due_at = due_at - make_interval(secs => :by),
-        next_at = next_at - make_interval(secs => :by)
+        stage_at = (SELECT coalesce(array_agg(s.at - make_interval(secs => :by) ORDER BY s.n), '{}')
+                    FROM unnest(stage_at) WITH ORDINALITY AS s(at, n)),
+        due_at = due_at - make_interval(secs => :by), next_at = next_at - make_interval(secs => :by),
+        breached_at = breached_at - make_interval(secs => :by), retargeted_at = retargeted_at - make_interval(secs => :by)
     WHERE (:all OR conversation_id = ANY(CAST(:ids AS uuid[]))) AND metric LIKE :metric
 """)

@@ -12,8 +12,9 @@ from sqlmodel import col, select
 
 from app.clock import now
 from app.models import SlaClock, SlaPolicy
-from app.models.words import ClockMetric, ClockState
+from app.models.words import ClockMetric, ClockState, ConversationStatus
 from app.sla import clocks
+from app.sla.explain import explain
 from app.sla.watcher import Watcher
 from tests.sla.matters import Matters
 
@@ -32,8 +33,8 @@ async def test_the_clocks_run_from_now_on_the_databases_clock(matters: Matters) 
     assert clock.state == ClockState.RUNNING
     assert clock.running_since == clock.created_at
     assert at(clock.due_at) - clock.created_at == timedelta(hours=4)
-    assert at(clock.warn_at) - clock.created_at == timedelta(hours=4) * 0.8
-    assert clock.next_at == clock.warn_at
+    assert clock.stage_at == [clock.created_at + timedelta(hours=4) * 0.8, clock.due_at]
+    assert clock.next_at == clock.stage_at[0]
     assert (await matters.clock(conversation_id, FIRST)).target_s == 2 * HOUR
 
 
@@ -41,9 +42,8 @@ async def test_starting_again_changes_nothing(matters: Matters) -> None:
     conversation_id = await matters.one(policy="complaint")
     before = await matters.clock(conversation_id, DONE)
     async with matters.holding(conversation_id) as (session, conversation):
-        policy = await session.get_one(SlaPolicy, before.policy_id)
-        await clocks.start(session, conversation, policy=policy)
-    assert len(await matters.clocks()) == 2
+        await clocks.start(session, conversation)
+    assert len(await matters.clocks()) == 3
     assert (await matters.clock(conversation_id, DONE)).due_at == before.due_at
 
 
@@ -53,14 +53,16 @@ async def test_a_new_cycle_has_clocks_of_its_own_under_the_policy_it_had(matters
     async with matters.holding(conversation_id) as (session, conversation):
         await clocks.meet(session, conversation, FIRST)
         await clocks.meet(session, conversation, DONE)
+        await clocks.meet(session, conversation, ClockMetric.ANALYSIS)
         conversation.cycle = 2
-        policy = await session.get_one(SlaPolicy, conversation.sla_policy_id)
-        await clocks.start(session, conversation, policy=policy)
+        await clocks.start(session, conversation)
     assert [(clock.cycle, clock.metric, clock.target_s, clock.state) for clock in sorted(
         await matters.clocks(), key=lambda clock: (clock.cycle, clock.metric)
     )] == [
+        (1, ClockMetric.ANALYSIS, 2 * HOUR, ClockState.MET),
         (1, FIRST, 30, ClockState.MET),
         (1, DONE, 4 * HOUR, ClockState.MET),
+        (2, ClockMetric.ANALYSIS, 2 * HOUR, ClockState.RUNNING),
         (2, FIRST, 30, ClockState.RUNNING),
         (2, DONE, 4 * HOUR, ClockState.RUNNING),
     ]  # fmt: skip
@@ -80,7 +82,7 @@ async def test_met_in_time(matters: Matters) -> None:
     assert await matters.told() == []
 
 
-async def test_meeting_costs_one_statement_and_again_changes_nothing(matters: Matters) -> None:
+async def test_meeting_costs_two_statements_and_again_changes_nothing(matters: Matters) -> None:
     conversation_id = await matters.one()
     asked: list[str] = []
     async with matters.holding(conversation_id) as (session, conversation):
@@ -89,7 +91,7 @@ async def test_meeting_costs_one_statement_and_again_changes_nothing(matters: Ma
         event.listen(sync_engine, *listen)
         await clocks.meet(session, conversation, FIRST)
         event.remove(sync_engine, *listen)
-    assert len(asked) == 1
+    assert len(asked) == 2
     before = await matters.clock(conversation_id, FIRST)
     await _meet(matters, conversation_id)
     assert (await matters.clock(conversation_id, FIRST)).met_at == before.met_at
@@ -155,8 +157,8 @@ async def test_a_pause_moves_the_deadline_by_its_length(matters: Matters) -> Non
     stood = at(resumed.running_since) - (started.created_at + timedelta(microseconds=paused.elapsed_us))
     assert stood > timedelta()
     assert resumed.due_at == at(started.due_at) + stood
-    assert resumed.warn_at == at(started.warn_at) + stood
-    assert (resumed.state, resumed.next_at) == (ClockState.RUNNING, resumed.warn_at)
+    assert resumed.stage_at == [moment + stood for moment in started.stage_at]
+    assert (resumed.state, resumed.next_at) == (ClockState.RUNNING, resumed.stage_at[0])
 
 
 async def test_time_is_added_up_over_pauses(matters: Matters) -> None:
@@ -230,10 +232,10 @@ async def test_an_earlier_deadline_wakes_the_watchers(matters: Matters, verb: st
     await connection.add_listener("roundtrip", lambda *call: heard.append(str(call[3])))
     async with matters.holding(conversation_id) as (session, conversation):
         if verb == "resume":
-            await clocks.resume(session, conversation)
+            conversation.status = ConversationStatus.OPEN
+            await clocks.follow(session, conversation)
         else:
-            policy = await session.get_one(SlaPolicy, conversation.sla_policy_id)
-            await clocks.start(session, conversation, policy=policy)
+            await clocks.start(session, conversation)
     await connection.execute("SELECT 1")
     await connection.close()
     assert heard == ["sla"]
@@ -243,7 +245,7 @@ async def test_explained(matters: Matters) -> None:
     conversation_id = await matters.one(policy="complaint")
     await matters.pass_time(HOUR)
     await _meet(matters, conversation_id)
-    first, done = await _explain(matters, conversation_id)
+    _, first, done = await _explain(matters, conversation_id)
     assert (first["metric"], first["state"], first["remaining_s"]) == (FIRST, ClockState.MET, None)
     assert first["intervals"] == [{"from": first["started_at"], "to": first["met_at"], "counted_s": first["elapsed_s"]}]
     assert done["policy"]["code"] == "complaint"
@@ -257,12 +259,12 @@ async def test_explained_after_a_pause(matters: Matters) -> None:
     conversation_id = await matters.one(policy="complaint")
     await matters.pass_time(HOUR)
     await _pause(matters, conversation_id)
-    _, done = await _explain(matters, conversation_id)
+    _, _, done = await _explain(matters, conversation_id)
     assert (done["state"], done["due_at"]) == (ClockState.PAUSED, None)
     assert done["remaining_s"] == pytest.approx(3 * HOUR, abs=10)
     await _resume(matters, conversation_id)
     await matters.pass_time(4 * HOUR)
-    _, done = await _explain(matters, conversation_id)
+    _, _, done = await _explain(matters, conversation_id)
     before, since = done["intervals"]
     assert before["counted_s"] == pytest.approx(HOUR, abs=10)
     assert since["counted_s"] == pytest.approx(4 * HOUR, abs=10)
@@ -280,7 +282,10 @@ async def test_a_reply_that_waits_for_the_row_until_after_the_deadline_is_late(m
         await session.execute(text("SELECT now()"))
         async with matters.database.begin() as other:
             await other.execute(
-                text("UPDATE sla_clock SET due_at = clock_timestamp(), next_at = clock_timestamp(), warned_at = now()")
+                text(
+                    "UPDATE sla_clock SET due_at = clock_timestamp(), next_at = clock_timestamp(), stage = 1, warned_at = now(), "
+                    "stage_at = ARRAY[now(), clock_timestamp()]"
+                )
             )
         await Watcher(matters.database).step()
         conversation = await matters.conversation(conversation_id)
@@ -300,18 +305,16 @@ async def _meet(matters: Matters, conversation_id: UUID) -> None:
 
 
 async def _pause(matters: Matters, conversation_id: UUID) -> None:
-    async with matters.holding(conversation_id) as (session, conversation):
-        await clocks.pause(session, conversation)
+    await matters.set_status(conversation_id, ConversationStatus.ON_HOLD)
 
 
 async def _resume(matters: Matters, conversation_id: UUID) -> None:
-    async with matters.holding(conversation_id) as (session, conversation):
-        await clocks.resume(session, conversation)
+    await matters.set_status(conversation_id, ConversationStatus.OPEN)
 
 
 async def _explain(matters: Matters, conversation_id: UUID) -> list[dict[str, Any]]:
     async with matters.holding(conversation_id) as (session, conversation):
-        return await clocks.explain(session, conversation)
+        return await explain(session, conversation)
 
 
 async def _policy_of(matters: Matters, clock: SlaClock) -> str:

@@ -16,9 +16,9 @@ from sqlalchemy import event, text
 
 from app.db import Database
 from app.models import QueueEntry
-from app.models.words import ClockMetric, EntryState, Role
+from app.models.words import ClockMetric, ConversationStatus, EntryState, Role
 from app.settings import Settings
-from app.sla import clocks
+from app.sla import clocks, escalation
 from app.sla.watcher import BATCH, Watcher
 from tests.sla.matters import Matters
 
@@ -42,8 +42,7 @@ async def test_it_sleeps_until_the_next_one_is_due(matters: Matters) -> None:
     assert await Watcher(matters.database).step() == pytest.approx(2 * HOUR * 0.2, abs=5)
     clock = await matters.clock(conversation_id, FIRST)
     assert clock.warned_at is not None
-    assert clock.warn_at is not None
-    assert timedelta() <= clock.warned_at - clock.warn_at < timedelta(seconds=0.5)
+    assert timedelta() <= clock.warned_at - clock.stage_at[0] < timedelta(seconds=0.5)
 
 
 async def test_first_the_warning_then_the_breach(matters: Matters) -> None:
@@ -61,7 +60,7 @@ async def test_first_the_warning_then_the_breach(matters: Matters) -> None:
 
 
 async def test_both_at_once_when_both_have_passed(matters: Matters) -> None:
-    conversation_id = await matters.one(policy="complaint")
+    conversation_id = await matters.one()
     await matters.pass_time(100 * HOUR)
     deadlines = {clock.metric: clock.due_at for clock in await matters.clocks()}
     assert await Watcher(matters.database).step() is None
@@ -135,8 +134,9 @@ async def test_a_batch_costs_the_same_however_large(matters: Matters, count: int
     await matters.pass_time(100 * HOUR)
     with statements(matters.database) as asked:
         assert await Watcher(matters.database).step() is None
-    assert len(asked) == 5
+    assert len(asked) == 6  # next, due, fire, what to do, its wakeup, next
     assert len(await matters.told()) == 4 * count
+    assert len(await matters.actions()) == 2 * count
     with statements(matters.database) as asked:
         await Watcher(matters.database).step()
     assert len(asked) == 1
@@ -152,7 +152,7 @@ async def test_more_than_a_batch(matters: Matters) -> None:
     assert len(await matters.told(kind="sla.breached")) == BATCH + 1
 
 
-async def test_it_wakes_the_stream_and_the_dispatcher(matters: Matters) -> None:
+async def test_it_wakes_the_stream_and_those_who_act(matters: Matters) -> None:
     await matters.one(category="urgent")
     await matters.pass_time(25 * HOUR, metric=FIRST)
     heard: list[str] = []
@@ -161,7 +161,7 @@ async def test_it_wakes_the_stream_and_the_dispatcher(matters: Matters) -> None:
     await Watcher(matters.database).step()
     await connection.execute("SELECT 1")
     await connection.close()
-    assert sorted(heard) == ["counts", "dispatch", "events"]  # `offers` too, when an offer to an agent was out
+    assert sorted(heard) == ["events", "sla-actions"]
 
 
 async def test_what_fired_is_counted(matters: Matters) -> None:
@@ -175,11 +175,46 @@ async def test_what_fired_is_counted(matters: Matters) -> None:
     assert (counted("warned") - before[0], counted("breached") - before[1]) == (2, 2)
 
 
-async def test_an_urgent_one_that_an_agent_has_is_offered_to_supervisors(matters: Matters) -> None:
+async def test_a_breach_of_an_urgent_one_asks_for_supervisors_once(matters: Matters) -> None:
     conversation_id = await matters.one(category="urgent")
-    await matters.assign(conversation_id, await matters.agent())
+    await matters.pass_time(25 * HOUR, metric=FIRST)
+    for _ in range(2):
+        await Watcher(matters.database).step()
+    [action] = await matters.actions()
+    clock = await matters.clock(conversation_id, FIRST)
+    assert (action.clock_id, action.conversation_id, action.policy_id) == (clock.id, conversation_id, clock.policy_id)
+    assert (action.action, action.kind, action.level, action.stage) == ({"requeue": True}, "breached", 1, 2)
+    assert (action.state, action.attempts, action.done_at) == ("pending", 0, None)
+
+
+@pytest.mark.parametrize("category", ["routine", "complex"])
+async def test_a_breach_of_others_asks_for_nothing(matters: Matters, category: str) -> None:
+    await matters.one(category=category)
     await matters.pass_time(25 * HOUR, metric=FIRST)
     await Watcher(matters.database).step()
+    assert len(await matters.told()) == 2
+    assert await matters.actions() == []
+
+
+async def test_a_warning_alone_asks_for_nothing(matters: Matters) -> None:
+    await matters.one(category="urgent")
+    await matters.pass_time(20 * HOUR, metric=FIRST)
+    await Watcher(matters.database).step()
+    assert len(await matters.told()) == 1
+    assert await matters.actions() == []
+
+
+async def test_pausing_an_urgent_one_after_its_deadline_asks_for_supervisors(matters: Matters) -> None:
+    conversation_id = await matters.one(category="urgent", policy="complaint")
+    await matters.pass_time(5 * HOUR, metric=DONE)
+    await matters.set_status(conversation_id, ConversationStatus.ON_HOLD)
+    assert [action.action for action in await matters.actions()] == [{"requeue": True}]
+
+
+async def test_one_that_an_agent_has_is_offered_to_supervisors(matters: Matters) -> None:
+    conversation_id = await matters.one(category="urgent")
+    await matters.assign(conversation_id, await matters.agent())
+    await _escalate(matters, conversation_id)
     entry = await matters.entry(conversation_id)
     assert entry is not None
     assert (entry.state, entry.escalated, entry.weight, entry.excluded) == (EntryState.WAITING, True, 2, [])
@@ -191,9 +226,13 @@ async def test_an_urgent_one_that_an_agent_has_is_offered_to_supervisors(matters
 async def test_one_that_a_supervisor_has_is_where_it_should_be(matters: Matters) -> None:
     conversation_id = await matters.one(category="urgent")
     await matters.assign(conversation_id, await matters.agent(role=Role.SUPERVISOR))
-    await matters.pass_time(25 * HOUR, metric=FIRST)
-    await Watcher(matters.database).step()
-    assert len(await matters.told(kind="sla.breached")) == 1
+    await _escalate(matters, conversation_id)
+    assert await matters.entry(conversation_id) is None
+
+
+async def test_one_that_is_done_is_left_alone(matters: Matters) -> None:
+    conversation_id = await matters.one(category="urgent", status="resolved")
+    await _escalate(matters, conversation_id)
     assert await matters.entry(conversation_id) is None
 
 
@@ -203,8 +242,7 @@ async def test_an_urgent_one_that_waits_keeps_its_place_and_everybody_is_asked_a
 ) -> None:
     conversation_id, target = await matters.one(category="urgent"), await matters.agent()
     before = await _enter(matters, conversation_id, state=state, target_agent_id=target, excluded=["x"])
-    await matters.pass_time(25 * HOUR, metric=FIRST)
-    await Watcher(matters.database).step()
+    await _escalate(matters, conversation_id)
     entry = await matters.entry(conversation_id)
     assert entry is not None
     changed = {"escalated", "target_agent_id", "excluded"}
@@ -212,33 +250,9 @@ async def test_an_urgent_one_that_waits_keeps_its_place_and_everybody_is_asked_a
     assert (entry.escalated, entry.target_agent_id, entry.excluded) == (True, None, [])
 
 
-@pytest.mark.parametrize(
-    "fields", [{"category": "routine"}, {"category": "urgent", "status": "resolved"}, {"category": "complex"}]
-)
-async def test_others_are_not_escalated(matters: Matters, fields: dict[str, Any]) -> None:
-    conversation_id = await matters.one(**fields)
-    await matters.pass_time(25 * HOUR, metric=FIRST)
-    await Watcher(matters.database).step()
-    assert len(await matters.told()) == 2
-    assert await matters.entry(conversation_id) is None
-
-
-async def test_a_warning_alone_escalates_nothing(matters: Matters) -> None:
-    conversation_id = await matters.one(category="urgent")
-    await matters.pass_time(20 * HOUR, metric=FIRST)
-    await Watcher(matters.database).step()
-    assert len(await matters.told()) == 1
-    assert await matters.entry(conversation_id) is None
-
-
-async def test_pausing_an_urgent_one_after_its_deadline_escalates_it(matters: Matters) -> None:
-    conversation_id = await matters.one(category="urgent", policy="complaint")
-    await matters.pass_time(5 * HOUR, metric=DONE)
-    async with matters.holding(conversation_id) as (session, conversation):
-        await clocks.pause(session, conversation)
-    entry = await matters.entry(conversation_id)
-    assert entry is not None
-    assert entry.escalated
+async def _escalate(matters: Matters, conversation_id: UUID) -> None:
+    async with matters.holding(conversation_id) as (session, _):
+        await escalation.escalate(session, [conversation_id])
 
 
 async def _enter(matters: Matters, conversation_id: UUID, **fields: Any) -> QueueEntry:

@@ -36,7 +36,6 @@ async def test_shows_state_role_promise_and_messages(
                 policy_id=policy.id,
                 metric=ClockMetric.RESOLUTION,
                 target_s=7200,
-                warn_percent=80,
                 due_at=due,
             )
         )

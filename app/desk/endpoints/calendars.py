@@ -36,7 +36,7 @@ from app.desk.endpoints.shared import (
 )
 from app.edge import SessionDep
 from app.errors import Conflict, Invalid
-from app.models import Calendar, Queue
+from app.models import Calendar, Queue, SlaPolicy
 from app.routing import patience
 from app.sla import calendar as clock
 from app.sla import ical
@@ -150,9 +150,13 @@ async def _changed(session: AsyncSession, context: ContextDep, row: Calendar) ->
 async def _require_unused(session: AsyncSession, row: Calendar) -> None:
     """The caller has taken `SERIAL`: no queue can be given it meanwhile."""
     users = await session.exec(select(Queue.name).where(col(Queue.calendar_id) == row.id, col(Queue.active)).limit(1))
-    name = users.first()
-    if name is not None:
+    if (name := users.first()) is not None:
         raise Conflict(f"the queue {name} uses this calendar; give it another one first")
+    policies = await session.exec(
+        select(SlaPolicy.code).where(col(SlaPolicy.calendar_id) == row.id, col(SlaPolicy.retired_at).is_(None)).limit(1)
+    )
+    if (code := policies.first()) is not None:
+        raise Conflict(f"the policy {code} counts by this calendar; give it another one first")
 
 
 @router.post("/calendars", status_code=201)

@@ -29,7 +29,7 @@ from app.edge import SessionDep
 from app.models import Agent, Conversation, Event, Message, Offer, Participant, QueueTeam, TeamMember
 from app.models.words import Category, ConversationStatus, Direction, EventScope, OfferStatus
 from app.routing import explain
-from app.sla import clocks
+from app.sla.explain import explain as explain_clocks
 
 router = api_router("conversations")
 
@@ -98,7 +98,7 @@ async def get_conversation(
         **ConversationShape.of(row).model_dump(),
         contact=ContactShape.model_validate(contact),
         participants=everybody,
-        sla=await clocks.explain(session, row),
+        sla=await explain_clocks(session, row),
         offer=PendingOffer.model_validate(offer) if offer else None,
         progress_url=context.progress_link(row.id),
     )
@@ -195,7 +195,7 @@ def _event(event: Event, names: dict[UUID, str]) -> EventShape:
 async def explain_sla(conversation_id: UUID, session: SessionDep, principal: CurrentPrincipal) -> Page[dict[str, Any]]:
     """Each clock with the intervals counted: why it is due when it is."""
     row = await visible(session, principal, conversation_id)
-    return Page(items=await clocks.explain(session, row))
+    return Page(items=await explain_clocks(session, row))
 
 
 @router.get("/conversations/{conversation_id}/routing")

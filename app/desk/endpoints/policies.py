@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import Field, model_validator
 from sqlalchemy import func
 from sqlmodel import col, select
 
+from app.conversations import limits
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints.policy_shapes import Application, JobShape, NewPolicy, PolicyChange, PolicyShape
 from app.desk.endpoints.shared import (
-    Body,
-    Code,
     ContextDep,
-    Moment,
-    Name,
     Page,
     PagingDep,
-    Shape,
-    Small,
+    all_of,
     api_router,
     locked,
-    not_null,
     one,
     page_of,
     record,
@@ -32,59 +26,25 @@ from app.desk.endpoints.shared import (
     tag,
 )
 from app.edge import SessionDep
-from app.errors import Invalid, PreconditionFailed
-from app.models import SlaPolicy
+from app.errors import Conflict, Invalid, NotFound, PreconditionFailed
+from app.models import SlaJob, SlaPolicy, Team
+from app.models.words import JobState
+from app.sla.policy import METRICS, seconds
+from app.wakeups import wake
 
 router = api_router("SLA policies")
 _WHAT = "SLA policy"
-Fact = Literal["channel_type", "category", "matter", "severity", "tier", "queue", "warranty"]
-Match = dict[Fact, Annotated[list[Name], Field(min_length=1, max_length=100)]]
-Target = Annotated[int, Field(ge=1, le=31_536_000, description="seconds")]
-Percent = Annotated[int, Field(ge=1, le=99)]
-
-
-class NewPolicy(Body):
-    """`match` maps facts of a conversation to the accepted words; all must hold, the first match by position wins."""
-
-    code: Code
-    name: Name
-    position: Small = 100
-    match: Match = Field(default_factory=dict)
-    first_response_s: Target | None = None
-    resolution_s: Target | None = None
-    warn_percent: Percent = 80
-
-
-class PolicyChange(Body):
-    name: Name | None = None
-    position: Small | None = None
-    match: Match | None = None
-    first_response_s: Target | None = None
-    resolution_s: Target | None = None
-    warn_percent: Percent | None = None
-
-    _not_null = model_validator(mode="after")(not_null("name", "position", "match", "warn_percent"))
-
-
-class PolicyShape(Shape):
-    """`retired_at`: since when another version, or none, is in force."""
-
-    id: UUID
-    code: str
-    version: int
-    name: str
-    position: int
-    match: dict[str, Any]
-    first_response_s: int | None
-    resolution_s: int | None
-    warn_percent: int
-    retired_at: Moment | None
-    created_at: Moment
 
 
 def _require_a_target(row: SlaPolicy) -> None:
-    if row.first_response_s is None and row.resolution_s is None:
-        raise Invalid("a policy needs a target: first_response_s, resolution_s, or both", field="first_response_s")
+    if all(seconds(row, metric) is None for metric in METRICS):
+        raise Invalid("a policy needs a target: first_response_s, resolution_s, or another", field="first_response_s")
+
+
+async def _require_teams(session: SessionDep, row: SlaPolicy) -> None:
+    for field in ("warnings", "escalations"):
+        teams = {UUID(do["add_team"]) for item in getattr(row, field) for do in item.get("do", ()) if "add_team" in do}
+        await all_of(session, Team, Team.id, teams, field)
 
 
 @router.post("/sla-policies", status_code=201)
@@ -93,8 +53,9 @@ async def create_policy(
 ) -> PolicyShape:
     """For conversations from now on. A code that was retired goes on with its next version."""
     newest = await session.exec(select(func.max(SlaPolicy.version)).where(col(SlaPolicy.code) == given.code))
-    row = SlaPolicy(**given.model_dump(), version=(newest.one() or 0) + 1)
+    row = SlaPolicy(**given.columns(), version=(newest.one() or 0) + 1)
     _require_a_target(row)
+    await _require_teams(session, row)
     await save(session, row)
     await record(session, principal, "sla_policy.created", id=row.id, code=row.code, version=row.version)
     await context.catalog.changed(session)
@@ -138,12 +99,13 @@ async def change_policy(
     require_version(request, old)
     if old.retired_at is not None:
         raise PreconditionFailed("this version is not in force any more; change the newest one", field="If-Match")
-    fields = given.given()
+    fields = given.columns()
     await _retire(session, old)
     row = SlaPolicy(
         **{**old.model_dump(exclude={"id", "version", "retired_at", "created_at"}), **fields}, version=old.version + 1
     )
     _require_a_target(row)
+    await _require_teams(session, row)
     await save(session, row)
     await record(
         session, principal, "sla_policy.updated", id=row.id, code=row.code, version=row.version, changed=list(fields)
@@ -161,6 +123,34 @@ async def retire_policy(policy_id: UUID, session: SessionDep, context: ContextDe
         await _retire(session, row)
         await record(session, principal, "sla_policy.retired", id=row.id, code=row.code, version=row.version)
         await context.catalog.changed(session)
+
+
+@router.post("/sla-policies/{policy_id}/apply", status_code=202)
+async def apply_policy(policy_id: UUID, given: Application, session: SessionDep, principal: Admin) -> JobShape:
+    """Conversations that are open are given the policies that are in force now, in small batches; running clocks keep
+    what they have counted. New conversations have them anyway. The version has to be the one in force."""
+    row = await locked(session, SlaPolicy, policy_id, _WHAT)
+    if row.retired_at is not None:
+        raise Conflict("this version is not in force any more; apply the newest one")
+    running = select(SlaJob).where(col(SlaJob.policy_id) == row.id, col(SlaJob.state) == JobState.RUNNING)
+    job = (await session.exec(running)).first()
+    if job is None:
+        job = SlaJob(policy_id=row.id)
+        await save(session, job)
+        applied = {"id": row.id, "code": row.code, "version": row.version, "to": given.to}
+        await record(session, principal, "sla_policy.applied", **applied)
+        await wake(session, limits.TOPIC)
+    return JobShape.model_validate(job)
+
+
+@router.get("/sla-policies/{policy_id}/apply")
+async def applied_policy(policy_id: UUID, session: SessionDep, _: Supervisor) -> JobShape:
+    """The newest application of this version: how far it has come."""
+    newest = select(SlaJob).where(col(SlaJob.policy_id) == policy_id).order_by(col(SlaJob.id).desc()).limit(1)
+    job = (await session.exec(newest)).first()
+    if job is None:
+        raise NotFound("this version has not been applied")
+    return JobShape.model_validate(job)
 
 
 async def _retire(session: SessionDep, row: SlaPolicy) -> None:

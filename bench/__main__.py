@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from bench import fanout, ingest, latency, routing
+from bench import fanout, ingest, latency, routing, sla
 from bench.stack import running
 
 
@@ -43,6 +43,7 @@ def show(figures: dict[str, Any]) -> None:
         print(f"webhook to frame   {rate:>5}/s: p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms")
     fanout.show(figures["fanout"])
     routing.show(figures["routing"])
+    sla.show(figures["sla"])
 
 
 def main() -> None:
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args()
     figures = uvloop.run(measure(quick=options.quick))
+    figures["sla"] = sla.measure(quick=options.quick)
     show(figures)
     if options.json:
         options.json.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))

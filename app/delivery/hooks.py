@@ -1,6 +1,6 @@
 """The caller of webhooks: what a stage of a clock asks others to be told, outside any transaction, until they have it.
 
-At least once: a call whose answer was lost is made again, with the same `webhook-id` and signature key.
+At least once: a call whose answer was lost is made again, with the same `webhook-id`.
 """
 
 from __future__ import annotations
@@ -115,12 +115,8 @@ class Hooks:
         per_url: int = 4,
     ) -> None:
         self._database, self._poke, self._schedule = database, poke, schedule
-        self._key, self._timeout_s, self._total, self._per_url = (
-            vault.webhook_key,
-            settings.send_timeout_s,
-            total,
-            per_url,
-        )
+        self._key, self._timeout_s = vault.webhook_key, settings.send_timeout_s
+        self._total, self._per_url = total, per_url
         guarded = transport or GuardedTransport(private=settings.webhook_private)
         self._http = httpx.AsyncClient(
             transport=guarded, follow_redirects=False, trust_env=False, timeout=settings.send_timeout_s
@@ -263,23 +259,17 @@ class Hooks:
         if failure is None:
             await session.execute(_DONE, {"id": call.action_id})
             return "done"
-        seconds = (
-            None
-            if failure.final
-            else wait_s(
-                self._schedule,
-                call.attempt,
-                elapsed_s=elapsed_s,
-                retry_after_s=failure.retry_after_s,
-                rng=self._rng,
-            )
-        )
+        seconds = None if failure.final else self._wait_s(call, failure, elapsed_s)
         of = {"id": call.action_id, "attempt": call.attempt, "error": failure.error[:_ERROR]}
         if seconds is None:
             await session.execute(_DEAD, of)
             return "dead"
         await session.execute(_AGAIN, {**of, "seconds": seconds})
         return "retry"
+
+    def _wait_s(self, call: Call, failure: Failure, elapsed_s: float) -> float | None:
+        asked = failure.retry_after_s
+        return wait_s(self._schedule, call.attempt, elapsed_s=elapsed_s, retry_after_s=asked, rng=self._rng)
 
 
 async def _refused(response: httpx.Response) -> Failure:

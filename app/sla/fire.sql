@@ -9,7 +9,13 @@
 CREATE OR REPLACE FUNCTION fire_clocks_v2(p_conversations uuid[])
 RETURNS TABLE (o_clock uuid, o_conversation uuid, o_policy uuid, o_metric text, o_target_s int, o_stage int, o_kind text,
                o_lag_s float8, o_channel_type text, o_category text, o_matter text, o_severity text, o_warranty text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+-- Every lookup here is by a key, whatever the statistics said when the plan was made.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
 DECLARE
     v_held uuid[];
     v_at timestamptz;

@@ -86,7 +86,7 @@ def explain(policies: Sequence[SlaPolicy], facts: Facts) -> list[dict[str, Any]]
             "version": policy.version,
             "matches": matches(policy, facts),
             "against": [
-                {"fact": name, "is": facts.get(name), "accepted": accepted}
+                {"fact": name, "value": facts.get(name), "accepted": accepted}
                 for name, accepted in policy.match.items()
                 if not _accepts(accepted, facts.get(name))
             ],

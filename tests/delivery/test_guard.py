@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
+import ssl
 from collections.abc import Sequence
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from app.delivery.guard import GuardedTransport, PrivateAddress, is_public, resolve
 from tests.support.providers import HttpServer
@@ -114,3 +122,52 @@ async def test_a_name_that_nobody_knows() -> None:
         with pytest.raises(httpx.ConnectError):
             await http.post("http://hooks.example.com/")
     assert "127.0.0.1" in await resolve("127.0.0.1", 80)
+
+
+def certificate(name: str, folder: Path) -> Path:
+    """Key and self-signed certificate of a host, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "host.pem"
+    path.write_bytes(secret + made.public_bytes(encoding))
+    return path
+
+
+async def test_the_certificate_is_checked_against_the_name(tmp_path: Path) -> None:
+    path = certificate("hooks.example.com", tmp_path)
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(path)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=served)
+    port = server.sockets[0].getsockname()[1]
+    inner = httpx.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=str(path)))
+    guarded = GuardedTransport(inner, private=True, resolve=Names(["127.0.0.1"]))
+    try:
+        async with httpx.AsyncClient(transport=guarded) as http:
+            assert (await http.get(f"https://hooks.example.com:{port}/")).status_code == 200
+            for other in ("other.example.com", "127.0.0.1"):
+                with pytest.raises(httpx.ConnectError):
+                    await http.get(f"https://{other}:{port}/")
+    finally:
+        server.close()
+        await server.wait_closed()

@@ -88,3 +88,12 @@ async def test_applying_a_policy_shows_how_far_it_has_come(house: House, admin: 
     refused = (await admin.post(path, {"to": "open"}, expect=409))["code"]
     assert refused == "conflict"
     await admin.post(f"/sla-policies/{newer['id']}/apply", {"to": "all"}, expect=422)
+
+
+async def test_why_which_policy_applies(house: House, admin: Caller) -> None:
+    conversation_id = await house.conversation(await house.default_queue())
+    await admin.post("/sla-policies", {**OWN, "match": {"tier": ["vip"], "queue": ["General"]}})
+    first, *others = (await admin.get(f"/conversations/{conversation_id}/sla/policies"))["items"]
+    assert (first["code"], first["version"], first["matches"]) == ("own", 1, False)
+    assert first["against"] == [{"fact": "tier", "value": "standard", "accepted": ["vip"]}]
+    assert (others[-1]["code"], others[-1]["matches"], others[-1]["against"]) == ("ordinary", True, [])

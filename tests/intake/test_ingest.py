@@ -169,6 +169,15 @@ async def test_a_more_urgent_message_raises_the_conversation(database: Database,
     assert entry.weight == 2
 
 
+async def test_a_priority_raised_for_a_missed_limit_hides_no_urgency(database: Database, door: Door) -> None:
+    await door.come_in(message("m1", text="where is my parcel"))
+    async with database.begin() as session:
+        await session.execute(text("UPDATE conversation SET priority = 5"))
+    await door.come_in(message("m2", text="URGENT: there is smoke coming out of it, it is on fire"))
+    found = await conversation(database)
+    assert (found.category, found.priority) == ("urgent", 5)
+
+
 async def test_a_closed_conversation_is_followed_by_a_new_one(database: Database, door: Door) -> None:
     [first] = await door.come_in(message("k1"))
     async with database.begin() as session:

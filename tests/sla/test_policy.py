@@ -90,7 +90,7 @@ def test_shipped_limits_run_around_the_clock_pause_warn_and_escalate_what_is_urg
 def test_why_a_policy_does_not_match() -> None:
     first, last = explain([SHIPPED[0], SHIPPED[-1]], facts())
     assert (first["matches"], last["matches"], last["against"]) == (False, True, [])
-    assert first["against"] == [{"fact": "channel_type", "is": "email", "accepted": ["webchat"]}]
+    assert first["against"] == [{"fact": "channel_type", "value": "email", "accepted": ["webchat"]}]
 
 
 @pytest.mark.parametrize(

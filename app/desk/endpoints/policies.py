@@ -9,8 +9,8 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from app.conversations import limits
-from app.desk.auth import Admin, Supervisor
-from app.desk.endpoints.policy_shapes import Application, JobShape, NewPolicy, PolicyChange, PolicyShape
+from app.desk.auth import Admin, CurrentPrincipal, Supervisor, visible
+from app.desk.endpoints.policy_shapes import Application, JobShape, NewPolicy, PolicyChange, PolicyMatch, PolicyShape
 from app.desk.endpoints.shared import (
     ContextDep,
     Page,
@@ -29,7 +29,8 @@ from app.edge import SessionDep
 from app.errors import Conflict, Invalid, NotFound, PreconditionFailed
 from app.models import SlaJob, SlaPolicy, Team
 from app.models.words import JobState
-from app.sla.policy import METRICS, seconds
+from app.sla import book
+from app.sla.policy import METRICS, explain, seconds
 from app.wakeups import wake
 
 router = api_router("SLA policies")
@@ -151,6 +152,17 @@ async def applied_policy(policy_id: UUID, session: SessionDep, _: Supervisor) ->
     if job is None:
         raise NotFound("this version has not been applied")
     return JobShape.model_validate(job)
+
+
+@router.get("/conversations/{conversation_id}/sla/policies")
+async def explain_policies(
+    conversation_id: UUID, session: SessionDep, principal: CurrentPrincipal
+) -> Page[PolicyMatch]:
+    """The policies in force, in the order in which they are asked: which apply to a conversation as it is now, and
+    what speaks against the others. The first that applies wins; what it leaves open comes from the next ones."""
+    conversation = await visible(session, principal, conversation_id)
+    found = explain(await book.in_force(session), await book.facts(session, conversation))
+    return Page(items=[PolicyMatch(**item) for item in found])
 
 
 async def _retire(session: SessionDep, row: SlaPolicy) -> None:

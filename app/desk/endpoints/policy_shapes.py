@@ -175,6 +175,21 @@ class PolicyShape(Shape):
         return next((item["percent"] for item in self.warnings if "percent" in item), None)
 
 
+class Against(Shape):
+    """A fact that is not among the accepted words."""
+
+    fact: str
+    value: str | None
+    accepted: list[str] | str
+
+
+class PolicyMatch(Shape):
+    code: str
+    version: int
+    matches: bool
+    against: list[Against]
+
+
 class Application(Body):
     to: Literal["open"]
 

@@ -65,3 +65,11 @@ async def tab_to(page: Page, field: str, *, limit: int = 40) -> None:
 async def focused(page: Page) -> Any:
     """The id of what has the focus, or its name for a radio group entered at another button."""
     return await page.locator(":focus").get_attribute("id") if await page.locator(":focus").count() else None
+
+
+async def sign_in(page: Page, base: str, token: str) -> None:
+    """At the agents' console."""
+    await page.goto(base + "/console")
+    await page.get_by_label("Your agent token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_text("connected", exact=True).wait_for()

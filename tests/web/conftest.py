@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -14,8 +17,12 @@ from app.db import Database
 from app.settings import Settings
 from app.vault import Vault
 from app.web import pages
+from tests.conftest import sibling
+from tests.support.server import Server
 from tests.web import matter as matters
 from tests.web.matter import Matter
+
+QUICK = {"ROUNDTRIP_HEARTBEAT_S": "1", "ROUNDTRIP_PRESENCE_GRACE_S": "30"}
 
 
 @pytest.fixture
@@ -42,3 +49,25 @@ async def matter(database: Database, vault: Vault) -> Matter:
     made = await matters.make(database, vault)
     await made.resolve()
     return made
+
+
+@pytest.fixture(scope="module")
+def live_database(cluster_url: str) -> Iterator[str]:
+    name = f"live_{secrets.token_hex(6)}"
+
+    async def run(statement: str) -> None:
+        connection = await asyncpg.connect(cluster_url)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(run(f'CREATE DATABASE "{name}"'))
+    yield sibling(cluster_url, name)
+    asyncio.run(run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="module")
+def server(live_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(live_database, tmp_path_factory.mktemp("live"), environment=QUICK)
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())

@@ -29,6 +29,13 @@ def test_the_widget_is_small() -> None:
     assert len(ASSETS["widget.js"].body) < 15_500
 
 
+def test_the_console_is_read_in_one_sitting() -> None:
+    """Every customer loads the widget; only agents load the console, once, and it does all that the socket offers."""
+    parts = {name: asset for name, asset in ASSETS.items() if name.startswith("console")}
+    assert sum(len(asset.body) for asset in parts.values()) < 45_000
+    assert all(asset.body.count(b"\n") < 300 for asset in parts.values())
+
+
 async def test_the_demo_page_embeds_the_widget(client: httpx.AsyncClient) -> None:
     page = await client.get("/widget/demo", params={"channel_id": '"><script>x'})
     assert page.status_code == 200

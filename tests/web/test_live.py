@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.conftest import sibling
 from tests.support.server import Server
-from tests.web.browser import chromium
-
-QUICK = {"ROUNDTRIP_HEARTBEAT_S": "1", "ROUNDTRIP_PRESENCE_GRACE_S": "30"}
-
-
-@pytest.fixture(scope="module")
-def live_database(cluster_url: str) -> Iterator[str]:
-    name = f"live_{secrets.token_hex(6)}"
-
-    async def run(statement: str) -> None:
-        connection = await asyncpg.connect(cluster_url)
-        await connection.execute(statement)
-        await connection.close()
-
-    asyncio.run(run(f'CREATE DATABASE "{name}"'))
-    yield sibling(cluster_url, name)
-    asyncio.run(run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-
-
-@pytest.fixture(scope="module")
-def server(live_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(live_database, tmp_path_factory.mktemp("live"), environment=QUICK)
-    asyncio.run(server.start())
-    yield server
-    asyncio.run(server.stop())
+from tests.web.browser import chromium, sign_in
 
 
 @dataclass
@@ -79,9 +51,7 @@ async def scene(server: Server) -> AsyncIterator[Scene]:
             page.set_default_timeout(20_000)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
-        await desk.goto(server.base + "/console")
-        await desk.get_by_label("Your agent token").fill(agent["token"])
-        await desk.get_by_role("button", name="Sign in").click()
+        await sign_in(desk, server.base, agent["token"])
         await desk.get_by_label("I am").select_option("online")
         await visitor.goto(f"{server.base}/widget/demo?channel_id={channel['id']}")
         await visitor.get_by_role("button", name="Open the chat").click()
@@ -149,13 +119,3 @@ async def test_what_is_written_while_the_server_is_away_arrives_once(server: Ser
         assert [message["text"] for message in messages] == ["First words", "Written into the dark", "I am here again"]
         for page in (again, desk):
             assert (await page.get_by_role("log").inner_text()).count("Written into the dark") == 1
-
-
-async def test_a_wrong_token_is_told(server: Server) -> None:
-    async with chromium() as browser:
-        page = await browser.new_page()
-        await page.goto(server.base + "/console")
-        await page.get_by_label("Your agent token").fill("rt_agent_wrong")
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("alert")).to_have_text("This token is not valid.")
-        assert await page.evaluate("sessionStorage.length") == 0

@@ -359,6 +359,7 @@ class ConversationUpdated(Event):
     reason: str | None = None
     fired: list[dict[str, Any]] | None = None
     transfer: TransferShape | None = None
+    escalated: dict[str, Any] | None = None
     participants: list[ParticipantShape] | None = None
     message_id: UUID | None = None
     attachments: list[frames.File] | None = None

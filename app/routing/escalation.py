@@ -25,8 +25,8 @@ from app.errors import Problem
 from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM
-from app.models import Agent, Conversation, QueueEntry, SlaAction, SlaClock, SlaPolicy
-from app.models.words import ActionState, ConversationStatus, Role
+from app.models import Agent, Conversation, Offer, QueueEntry, SlaAction, SlaClock, SlaPolicy
+from app.models.words import ActionState, ConversationStatus, OfferStatus, Role
 from app.routing import queues
 from app.sla import measures
 
@@ -220,13 +220,23 @@ async def _requeue(
     if assignee is not None and assignee.role in _SENIOR:
         return "a supervisor has it"
     entry = await session.get(QueueEntry, conversation.id, populate_existing=True)
-    if entry is not None and entry.escalated:
+    if entry is not None and entry.escalated and not await _asks_an_agent(session, conversation):
         return "supervisors are being asked already"
     note = entry.note if entry is not None and entry.target_agent_id is None else None
     await queues.requeue(session, conversation, catalog, escalated=True, note=note)
     told = {"metric": action.metric, "level": action.level, "stage": action.kind, "policy": policy.code}
     await _tell(session, conversation, [], escalated=told)
     return None
+
+
+async def _asks_an_agent(session: AsyncSession, conversation: Conversation) -> bool:
+    """Whether an offer of it is out to somebody who is no supervisor: nobody else is asked as long as it is."""
+    asked = await session.exec(
+        select(Agent.role)
+        .join(Offer, col(Offer.agent_id) == col(Agent.id))
+        .where(col(Offer.conversation_id) == conversation.id, col(Offer.status) == OfferStatus.PENDING)
+    )
+    return asked.first() == Role.AGENT
 
 
 async def _add_team(session: AsyncSession, conversation: Conversation, team_id: UUID) -> str | None:

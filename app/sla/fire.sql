@@ -53,9 +53,9 @@ BEGIN
         SET stream_pos = greatest(c.stream_pos, v_xid), updated_at = now()
         WHERE c.id IN (SELECT f.conversation_id FROM fired f)
     ), told AS (
-        INSERT INTO event(pos, type, conversation_id, contact_id, seq, scope, queues, agents, to_customer, actor_type,
+        INSERT INTO event(pos, type, conversation_id, contact_id, channel_id, seq, scope, queues, agents, to_customer, actor_type,
                           actor_id, correlation_id, payload)
-        SELECT greatest(c.stream_pos, v_xid), 'sla.' || f.kind, c.id, c.contact_id, c.last_seq, 'conversation',
+        SELECT greatest(c.stream_pos, v_xid), 'sla.' || f.kind, c.id, c.contact_id, c.channel_id, c.last_seq, 'conversation',
                array_remove(ARRAY[c.queue_id], NULL),
                array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) || c.participant_ids,
                false, 'system', NULL, c.correlation_id,

@@ -35,7 +35,7 @@ def empty_database(cluster_url: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def server(empty_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home: Path = tmp_path_factory.mktemp("server")
-    live = Server(empty_database, home, smtp_port=free_port())
+    live = Server(empty_database, home, smtp_port=free_port(), environment={"ROUNDTRIP_OFFER_AGAIN_S": "2"})
     asyncio.run(live.start())
     yield live
     assert asyncio.run(live.stop()) == 0, "SIGTERM must drain and exit 0"

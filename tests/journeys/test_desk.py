@@ -219,7 +219,8 @@ async def test_an_urgent_breach_reaches_a_supervisor_even_while_an_agent_is_aske
         raised = await office.expect("offer.created")
         assert raised["conversation_id"] == offer["conversation_id"]
         assert raised["escalated"]
-        await desk.expect("offer.expired")
+        withdrawn = await desk.expect("offer.rescinded")
+        assert withdrawn["offer_id"] == offer["offer_id"]
 
 
 async def test_many_coming_online_at_once_are_all_told_to_the_supervisor(server: Server) -> None:

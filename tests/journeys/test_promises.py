@@ -95,7 +95,8 @@ async def test_a_transaction_held_open_hides_nothing_from_a_cursor(server: Serve
         transaction = holder.transaction()
         await transaction.start()
         await holder.execute(
-            "SELECT append_event_v1($1, 'held.back', 'conversation', '{}', '{}', false, 'system', NULL, NULL, '{}')",
+            "SELECT append_event_v1($1, 'agent.joined', 'conversation', '{}', '{}', false, 'system', NULL, NULL, "
+            "jsonb_build_object('agent', jsonb_build_object('id', gen_random_uuid(), 'name', 'held back')))",
             row["conversation_id"],
         )
         others = [await shop.post(client, server, f"during {n}", sender=f"other {n}") for n in range(20)]
@@ -112,7 +113,7 @@ async def test_a_transaction_held_open_hides_nothing_from_a_cursor(server: Serve
         await back.expect("message.created", lambda frame: frame["message"]["text"] == "message last")
         texts = [frame["message"]["text"] for frame in back.events if frame["type"] == "message.created"]
         assert sorted(texts) == sorted([*(f"message during {n}" for n in range(20)), "message last"])
-        assert sum(frame["type"] == "held.back" for frame in back.events) == 1
+        assert sum(frame["type"] == "agent.joined" for frame in back.events) == 1
         cursors = [frame["cursor"] for frame in back.events]
         assert cursors == sorted(set(cursors))
     await holder.close()

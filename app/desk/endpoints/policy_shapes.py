@@ -10,6 +10,7 @@ from pydantic import Field, HttpUrl, computed_field, model_validator
 from app.desk.endpoints.shared import Body, Code, Moment, Name, Shape, Small, Words, not_null
 from app.errors import Invalid
 from app.models.words import ConversationStatus, JobState
+from app.sla.default_policies import URGENT_TO_SUPERVISORS
 
 Fact = Literal["channel_type", "category", "matter", "severity", "tier", "queue", "warranty"]
 Match = dict[Fact, Annotated[list[Name], Field(min_length=1, max_length=100)]]
@@ -120,7 +121,9 @@ class NewPolicy(_Terms):
     match: Match = Field(default_factory=dict)
     pauses: Pauses = Field(default_factory=lambda: list(get_args(Pause)))
     warnings: Annotated[list[Warned], Field(max_length=10)] = Field(default_factory=lambda: [Warned(percent=80)])
-    escalations: Annotated[list[Escalation], Field(max_length=10)] = Field(default_factory=list)
+    escalations: Annotated[list[Escalation], Field(max_length=10)] | None = Field(
+        default=None, description="left out: an urgent matter that misses a limit is offered to supervisors at once"
+    )
 
     def columns(self) -> dict[str, Any]:
         defaults = {
@@ -128,9 +131,13 @@ class NewPolicy(_Terms):
             "match": self.match,
             "pauses": [word.value for word in self.pauses],
             "warnings": [_bare(item.model_dump(mode="json", by_alias=True)) for item in self.warnings],
-            "escalations": [],
+            "escalations": [dict(URGENT_TO_SUPERVISORS)],
         }
-        return {**defaults, **super().columns()}
+        given = super().columns()
+        return {
+            **defaults,
+            **{name: value for name, value in given.items() if value is not None or name != "escalations"},
+        }
 
 
 class PolicyChange(_Terms):

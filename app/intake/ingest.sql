@@ -29,6 +29,7 @@ DECLARE
     v_conv uuid[];
     v_outcome text[];
     v_created boolean := false;
+    v_turns boolean;         -- somebody whom we have answered writes again, and an answer is due by a policy
 BEGIN
     -- Already stored, or twice in this batch: the first one counts.
     SELECT array_agg(m.id ORDER BY k.n),
@@ -160,8 +161,9 @@ BEGIN
                WHEN (p_item[k.n]->>'automatic')::boolean THEN NULL  -- an auto-reply moves nothing
                WHEN c.status <> 'open' THEN 'slow'
                WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > CASE c.category WHEN 'urgent' THEN 2 WHEN 'complex' THEN 1 ELSE 0 END THEN 'slow'
-               END ORDER BY k.n)
-    INTO v_known, v_outcome
+               END ORDER BY k.n),
+           bool_or(c.first_replied_at IS NOT NULL AND c.limits[3] IS NOT NULL)
+    INTO v_known, v_outcome, v_turns
     FROM unnest(p_channel, p_external, v_conv) WITH ORDINALITY AS k(ch, ext, conv, n)
     LEFT JOIN conversation c ON c.id = k.conv
     LEFT JOIN message m ON m.channel_id = k.ch AND m.external_id = k.ext;
@@ -180,11 +182,10 @@ BEGIN
         SET last_seq = c.last_seq + counted.c, stream_pos = greatest(c.stream_pos, v_xid), last_inbound_at = now(),
             updated_at = now(), correlation_id = counted.correlation, external_ref = coalesce(counted.ref, c.external_ref)
         FROM counted WHERE c.id = counted.conv
-        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id, c.cycle,
-                  CASE WHEN c.first_replied_at IS NOT NULL THEN c.limits[3] END AS turn_policy,
+        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id,
                   array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) || c.participant_ids AS agents
     ), numbered AS (
-        SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.cycle, a.turn_policy, a.agents,
+        SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.agents,
                array_remove(ARRAY[a.queue_id], NULL) AS queues,
                (a.base + row_number() OVER (PARTITION BY todo.conv ORDER BY todo.n))::int AS seq,
                (item->>'message_id')::uuid AS message
@@ -196,18 +197,6 @@ BEGIN
                item->>'subject', item->'content', item->'attachments', ext, item->>'thread_key',
                item->>'client_message_id', item->>'correlation_id', (item->>'sent_at')::timestamptz
         FROM numbered ORDER BY n
-    ), turned AS (  -- the customer's turn begins: an answer is due again, by the policy of `next_response` (limits[3])
-        INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version,
-                              state, elapsed_us, running_since, stage, breach_stage, level, stage_at, next_at)
-        SELECT message, conv, p.id, 'next_response', cycle, seq, p.next_response_s, p.calendar_id,
-               (SELECT d.version FROM calendar d WHERE d.id = p.calendar_id), 'running', 0, now(), 0, 1, 0, '{}', now()
-        FROM numbered JOIN sla_policy p ON p.id = turn_policy
-        WHERE NOT coalesce((item->>'automatic')::boolean, false)
-          AND NOT EXISTS (SELECT 1 FROM sla_clock k WHERE k.conversation_id = conv AND k.metric = 'first_response'
-                          AND k.cycle = numbered.cycle AND k.state = 'running')
-        ORDER BY n
-        ON CONFLICT DO NOTHING
-        RETURNING pg_notify('roundtrip', 'sla')
     ), held AS (
         SELECT f.*, numbered.message, numbered.conv, numbered.ch
         FROM numbered, jsonb_to_recordset(item->'attachments')
@@ -248,6 +237,23 @@ BEGIN
     LEFT JOIN message m ON m.id = k.known
     LEFT JOIN message f ON k.known IS NULL AND k.outcome = 'duplicate' AND f.channel_id = k.ch AND f.external_id = k.ext
     WHERE k.outcome IS NOT NULL;
+
+    IF v_turns THEN  -- by the policy of `next_response` (limits[3]); the watcher works out its stages, at once
+        INSERT INTO sla_clock(id, conversation_id, policy_id, metric, cycle, turn, target_s, calendar_id, calendar_version,
+                              state, elapsed_us, running_since, stage, breach_stage, level, stage_at, next_at)
+        SELECT m.id, c.id, p.id, 'next_response', c.cycle, m.seq, p.next_response_s, p.calendar_id,
+               (SELECT d.version FROM calendar d WHERE d.id = p.calendar_id), 'running', 0, now(), 0, 1, 0, '{}', now()
+        FROM unnest(v_outcome, p_item) WITH ORDINALITY AS k(outcome, item, n)
+        JOIN message m ON m.id = (k.item->>'message_id')::uuid
+        JOIN conversation c ON c.id = m.conversation_id AND c.first_replied_at IS NOT NULL
+        JOIN sla_policy p ON p.id = c.limits[3]
+        WHERE k.outcome IS NULL AND NOT coalesce((k.item->>'automatic')::boolean, false)
+          AND NOT EXISTS (SELECT 1 FROM sla_clock f WHERE f.conversation_id = c.id AND f.metric = 'first_response'
+                          AND f.cycle = c.cycle AND f.state = 'running')
+        ORDER BY k.n
+        ON CONFLICT DO NOTHING;
+        PERFORM pg_notify('roundtrip', 'sla');
+    END IF;
 
     INSERT INTO inbound_journal(id, channel_id, transport, headers, body, status, error, correlation_id)
     SELECT (j.call->>'id')::uuid, (j.call->>'channel_id')::uuid, j.call->>'transport', j.call->'headers', j.body,

@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.settings import Settings
 
 SLOT = "after_commit"
+_SETTINGS = "settings"
 MIN_SERVER_VERSION = 150_000
 _SESSION = {"application_name": "roundtrip", "timezone": "UTC", "jit": "off"}
 
@@ -49,7 +50,9 @@ class Database:
             connect_args={"server_settings": _SESSION},
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _count)
-        self._sessions = async_sessionmaker(self.engine, class_=Session, expire_on_commit=False)
+        self._sessions = async_sessionmaker(
+            self.engine, class_=Session, expire_on_commit=False, info={_SETTINGS: settings}
+        )
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -77,6 +80,12 @@ class Database:
 def after_commit(session: AsyncSession, callback: Callable[[], None]) -> None:
     """Run `callback` (quick, synchronous) when the session's transaction has been committed."""
     session.info.setdefault(SLOT, []).append(callback)
+
+
+def settings_of(session: AsyncSession) -> Settings:
+    """What the operator set, for a verb that has only its session."""
+    found: Settings = session.info[_SETTINGS]
+    return found
 
 
 async def driver(session: AsyncSession) -> asyncpg.Connection:

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     offer_timeout_s: float = Field(default=60, gt=0)
     offer_again_s: float = Field(default=30, gt=0, description="until who declined or missed an offer is asked again")
     misses_until_away: int = Field(default=3, ge=0, description="offers missed in a row; 0: never")
+    parked_work_costs: bool = Field(
+        default=False,
+        description="whether what is on hold, snoozed or waiting for the customer counts in an agent's load",
+    )
     transfer_wait_s: float = Field(
         default=120, gt=0, description="how long a transfer waits for an agent who is not free"
     )

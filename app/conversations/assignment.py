@@ -1,5 +1,6 @@
-"""Who handles a conversation, and what that costs of their capacity."""
+"""Who handles a conversation, and what that costs of their capacity: by its category, and nothing while it is parked."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import text
@@ -7,11 +8,12 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
-from app.conversations import grading
+from app.conversations import grading, states
+from app.db import settings_of
 from app.events import log as events
 from app.events import shapes
 from app.events.log import Actor
-from app.models import Agent, Assignment, Conversation, GradedResponse
+from app.models import Agent, Assignment, CategorySetting, Conversation, GradedResponse
 from app.sla import clocks
 from app.wakeups import wake
 
@@ -24,6 +26,8 @@ _WAIT = text(
     "NULL)"
 )
 _FREE = text("UPDATE agent SET load = greatest(load - :weight, 0) WHERE id = :agent")
+# In a statement of its own, as decision 0008 says.
+_LOCK = text("SELECT id, capacity FROM agent WHERE id = ANY(CAST(:agents AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
 
 
 async def hold_capacity(session: AsyncSession, agent_id: UUID, weight: int, *, force: bool = False) -> bool:
@@ -39,6 +43,36 @@ async def free_capacity(session: AsyncSession, agent_id: UUID, weight: int) -> N
     """Give capacity back and let the dispatcher know."""
     await session.execute(_FREE, {"agent": agent_id, "weight": weight})
     await wake(session, "dispatch")
+
+
+def costs(session: AsyncSession, conversation: Conversation) -> bool:
+    """Whether it takes room of whoever has it: what is parked does not, unless the operator says so."""
+    return conversation.status not in states.PARKED or settings_of(session).parked_work_costs
+
+
+async def lock_agents(session: AsyncSession, agent_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Lock agents in the order in which everybody does; returns their capacities."""
+    rows = await session.execute(_LOCK, {"agents": list(agent_ids)})
+    return {row.id: row.capacity for row in rows}
+
+
+async def reweigh(session: AsyncSession, conversation: Conversation) -> None:
+    """After a change of its status or category: its assignee pays what it costs now, even beyond their capacity."""
+    assignment = await current(session, conversation)
+    if assignment is None:
+        return
+    capacity = (await lock_agents(session, [assignment.agent_id]))[assignment.agent_id]
+    weight = 0
+    if costs(session, conversation):
+        setting = await session.get(CategorySetting, conversation.category)
+        weight = max(1, min(setting.weight if setting else 1, capacity))  # as an offer holds it (routing/views.need)
+    more, assignment.weight = weight - assignment.weight, weight
+    session.add(assignment)
+    await session.flush()
+    if more > 0:
+        await hold_capacity(session, assignment.agent_id, more, force=True)
+    elif more < 0:
+        await free_capacity(session, assignment.agent_id, -more)
 
 
 async def current(session: AsyncSession, conversation: Conversation) -> Assignment | None:
@@ -60,13 +94,17 @@ async def _end_current(session: AsyncSession, conversation: Conversation) -> Non
 async def assign(
     session: AsyncSession, conversation: Conversation, *, agent_id: UUID, weight: int, how: str, actor: Actor
 ) -> None:
-    """Make `agent_id` the assignee; the first one becomes the owner. Their `weight` is held already.
+    """Make `agent_id` the assignee; the first one becomes the owner. Their `weight` is held already, and given back when
+    the conversation costs nothing because it is parked.
 
     `how` is `offer`, `direct`, `transfer`, `pick_up`, `reopen` or `supervisor`. Whoever had it gets their capacity back:
     where that is somebody else, the caller holds both agents, in the order of their ids.
     """
     before = conversation.assignee_id
     await _end_current(session, conversation)
+    if not costs(session, conversation):
+        await free_capacity(session, agent_id, weight)
+        weight = 0
     session.add(Assignment(conversation_id=conversation.id, agent_id=agent_id, weight=weight, how=how))
     conversation.assignee_id = agent_id
     conversation.owner_id = conversation.owner_id or agent_id

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.conversations import assignment
 from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
@@ -34,7 +35,7 @@ async def apply(
 ) -> None:
     """Classify again. `source` is `rules` or `agent`; after an agent's correction the rules keep their hands off.
 
-    Its time limits are chosen again; an agent's look at a complaint is its analysis.
+    Its time limits are chosen again, its assignee pays what it costs now; an agent's look at a complaint is its analysis.
     """
     session.add(
         Classification(
@@ -71,4 +72,5 @@ async def apply(
         },
         actor=Actor("agent", agent_id) if agent_id else SYSTEM,
     )
+    await assignment.reweigh(session, conversation)
     await clocks.retarget(session, conversation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 import orjson
@@ -10,6 +11,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
+from app.conversations import queries
 from app.errors import Conflict, NotFound
 from app.events import log as events
 from app.events import shapes
@@ -17,6 +19,7 @@ from app.events.log import Actor
 from app.events.stream import CONTACT_MERGED
 from app.models import Contact, ContactIdentity, Conversation
 from app.models.words import ConversationStatus
+from app.wakeups import wake
 
 _MERGING = 7_266_514_313
 _FILLED = ("name", "email", "phone", "language")
@@ -30,6 +33,31 @@ _MARK = text(
     "'{}', '{}', false, :actor_type, :actor, :correlation, CAST(:payload AS jsonb)) RETURNING pos, id) "
     "SELECT pos, id, pg_notify('roundtrip', 'events') FROM told"
 )
+
+_WAITING = text(
+    "SELECT c.id FROM conversation c JOIN queue_entry e ON e.conversation_id = c.id WHERE c.contact_id = :contact ORDER BY c.id"
+)
+# The age stays, the head start is that of the contact as they are now (routing/boosts.sql).
+_BOOST = text(
+    "UPDATE queue_entry e SET boosts = b.boosts, order_at = e.enqueued_at - make_interval(secs => b.boost_s) "
+    "FROM conversation c CROSS JOIN LATERAL "
+    "boosts_v1(c.category, c.matter, c.severity, c.channel_type, c.contact_id, c.id, c.created_at) b "
+    "WHERE e.conversation_id = c.id AND c.id = ANY(CAST(:ids AS uuid[])) AND e.boosts <> b.boosts RETURNING e.conversation_id"
+)
+
+
+async def hold_waiting(session: AsyncSession, contact_id: UUID) -> list[Conversation]:
+    """The conversations of a contact that need an agent, locked: before their contact is."""
+    ids = (await session.execute(_WAITING, {"contact": contact_id})).scalars().all()
+    return [await queries.lock(session, conversation_id) for conversation_id in ids]
+
+
+async def boost_again(session: AsyncSession, held: Collection[Conversation]) -> None:
+    """The contact of these conversations, held by the caller, has changed: those that wait stand where that puts them."""
+    await session.flush()
+    moved = await session.execute(_BOOST, {"ids": [conversation.id for conversation in held]})
+    if moved.first() is not None:
+        await wake(session, "dispatch")
 
 
 async def one_merge_at_a_time(session: AsyncSession) -> None:
@@ -70,7 +98,8 @@ async def merge(session: AsyncSession, *, source: UUID, target: UUID, actor: Act
         .order_by(col(ContactIdentity.id))
         .with_for_update()
     )
-    moving = await _hold(session, source, target)
+    held = await _hold(session, source, target)
+    moving = [conversation for conversation in held if conversation.contact_id == source]
     await session.execute(update(ContactIdentity).where(identities == source).values(contact_id=target))
     await session.execute(update(Contact).where(col(Contact.merged_into) == source).values(merged_into=target))
     _fill(kept, gone)
@@ -80,6 +109,7 @@ async def merge(session: AsyncSession, *, source: UUID, target: UUID, actor: Act
         shown = {"conversation": shapes.conversation(conversation), "changed": ["contact_id"]}
         await events.append(session, conversation, "conversation.updated", shown, actor=actor)
     session.add_all((kept, gone))
+    await boost_again(session, held)
     for contact_id in (target, source):
         await mark(session, contact_id, into=target, source=source, actor=actor)
     await session.refresh(kept)
@@ -114,7 +144,7 @@ async def _contact(session: AsyncSession, contact_id: UUID) -> Contact:
 
 
 async def _hold(session: AsyncSession, source: UUID, target: UUID) -> list[Conversation]:
-    """Lock what moves and what is open on either side; returns what moves."""
+    """Lock what moves and what is open on either side."""
     contact, status = col(Conversation.contact_id), col(Conversation.status)
     found = await session.exec(
         select(Conversation)
@@ -123,7 +153,7 @@ async def _hold(session: AsyncSession, source: UUID, target: UUID) -> list[Conve
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    return [conversation for conversation in found.all() if conversation.contact_id == source]
+    return list(found.all())
 
 
 def _fill(kept: Contact, gone: Contact) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.models import Conversation, GradedResponse
+from app.models.words import Matter, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ def of(responses: Sequence[GradedResponse], conversation: Conversation) -> Grade
         conversation.severity,
         conversation.complaint_type,
     )
+
+
+def grave(grade: Grade, matter: str, severity: str | None) -> bool:
+    """Whether a senior has to hear of it whoever handles it: an escalated complaint, or what is major or critical."""
+    return grade.escalate and (matter == Matter.COMPLAINT or severity in (Severity.MAJOR, Severity.CRITICAL))
 
 
 def _matches(response: GradedResponse, facts: Mapping[str, str | None]) -> bool:

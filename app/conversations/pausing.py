@@ -1,11 +1,14 @@
-"""Waiting on purpose: on hold, for the customer, or snoozed until a time; and going on."""
+"""Parked: on hold, waiting for the customer, or snoozed until a time; and going on.
+
+What is parked stays its assignee's and takes none of their room; when it goes on, it takes it again by force.
+"""
 
 from datetime import datetime
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import queries, states
+from app.conversations import assignment, queries, states
 from app.db import Database
 from app.errors import Invalid
 from app.events import log as events
@@ -47,6 +50,7 @@ async def resume(session: AsyncSession, conversation: Conversation, *, actor: Ac
     states.require(conversation.status, ConversationStatus.OPEN)
     conversation.status = ConversationStatus.OPEN
     conversation.snoozed_until = None
+    await assignment.reweigh(session, conversation)
     await clocks.follow(session, conversation)
     await _tell(session, conversation, actor)
 
@@ -58,6 +62,7 @@ async def _pause(
         states.require(conversation.status, status)
     conversation.status = status
     conversation.snoozed_until = until
+    await assignment.reweigh(session, conversation)
     await clocks.follow(session, conversation)
     await _tell(session, conversation, actor)
 
@@ -84,7 +89,9 @@ class Waker:
         """Seconds until the next one."""
         async with self._database.begin() as session:
             due = (await session.execute(_DUE)).scalars().all()
-            for conversation in await queries.try_lock_many(session, due) if due else []:
+            held = await queries.try_lock_many(session, due) if due else []
+            await assignment.lock_agents(session, {each.assignee_id for each in held if each.assignee_id})
+            for conversation in held:
                 if conversation.status == ConversationStatus.SNOOZED:
                     await resume(session, conversation, actor=SYSTEM)
             seconds: float | None = (await session.execute(_NEXT)).scalar()

@@ -3,7 +3,8 @@
 from app.errors import Conflict, ConversationClosed
 from app.models.words import ConversationStatus as S
 
-WORKING = frozenset({S.OPEN, S.WAITING_ON_CUSTOMER, S.ON_HOLD, S.SNOOZED})
+PARKED = frozenset({S.WAITING_ON_CUSTOMER, S.ON_HOLD, S.SNOOZED})
+WORKING = PARKED | {S.OPEN}
 
 _ALLOWED: dict[S, frozenset[S]] = {
     S.OPEN: frozenset({S.WAITING_ON_CUSTOMER, S.ON_HOLD, S.SNOOZED, S.RESOLVED}),

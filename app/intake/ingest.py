@@ -28,7 +28,7 @@ from app.intake.prepare import Prepared, Preparer
 from app.intake.store import FileStore
 from app.models import InboundJournal, Message
 from app.models.words import ConversationStatus, JournalStatus
-from app.routing import queues
+from app.routing import offers, queues
 from app.routing.classify import RANK
 from app.settings import Settings
 from app.vault import Vault
@@ -196,6 +196,7 @@ class Intake:
 
     async def _make_ready(self, session: AsyncSession, conversation_id: UUID, prepared: Prepared) -> None:
         conversation = await queries.lock(session, conversation_id)
+        await offers.hold_concerned(session, conversation)
         actor = Actor("contact", conversation.contact_id)
         if conversation.status == ConversationStatus.RESOLVED:
             await closing.reopen(session, conversation, actor=actor, reason="customer wrote again")

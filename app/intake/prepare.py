@@ -17,6 +17,7 @@ from app.conversations import grading
 from app.conversations.grading import Grade
 from app.events import shapes
 from app.ids import new_id
+from app.intake.language import by_script
 from app.models import SlaPolicy
 from app.models.words import AuthorType, Direction, MessageKind
 from app.routing.classify import RANK, Classified, Classifier
@@ -153,7 +154,7 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "name": sender.name,
         "email": sender.email,
         "phone": sender.phone,
-        "language": sender.language,
+        "language": sender.language or by_script(message.text if message.text.strip() else message.subject or ""),
         "address": dict(sender.address),
         "text": message.text,
         "subject": message.subject,

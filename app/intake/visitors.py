@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-from sqlalchemy import func
+from sqlalchemy import func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import ChannelAccount
 from app.channels.base import Sender
+from app.channels.text import clean
 from app.clock import now
 from app.errors import Unauthorized
 from app.ids import new_id, new_token, token_hash
@@ -25,6 +27,10 @@ from app.models.words import ConversationStatus, Direction
 
 VALID_DAYS = 180
 IDENTITY_MAX_S = 24 * 3600
+CLAIM_LIMIT = 255
+_TEXTS = ("name", "first_name", "last_name", "email")
+_MAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_MAIL_LIMIT = 254
 _CLAIMS = ("external_user_id", "user_id", "sub")
 
 
@@ -164,7 +170,8 @@ async def _find(session: AsyncSession, account: ChannelAccount, token: str) -> V
 
 
 def read_identity(secret: Any, token: str) -> Claims:
-    """The claims that matter. HS256 with the channel's secret; `exp` is required. Raises BadIdentity."""
+    """The claims that matter. HS256 with the channel's secret; `exp` is required. Raises BadIdentity, naming in `field`
+    the claim that is not text, or is no mail address."""
     if secret is None:
         raise BadIdentity("this channel has no identity_secret; remove identity from hello")
     try:
@@ -181,15 +188,22 @@ def read_identity(secret: Any, token: str) -> Claims:
     found = next((claims[name] for name in _CLAIMS if claims.get(name)), None)
     if found is None:
         raise BadIdentity("the identity token names nobody (sub)")
-    name = claims.get("name") or " ".join(
-        part for part in (claims.get("first_name"), claims.get("last_name")) if isinstance(part, str)
-    )
-    email = claims.get("email")
-    return Claims(_plain(found), _plain(name) or None, _plain(email) if isinstance(email, str) else None)
+    said = {claim: _text(claim, claims.get(claim)) for claim in _TEXTS}
+    email = said["email"]
+    if email and (not _MAIL.fullmatch(email) or not email.isprintable() or len(email) > _MAIL_LIMIT):
+        raise BadIdentity("the identity token's email is not a mail address", field="email")
+    name = said["name"] or " ".join(part for part in (said["first_name"], said["last_name"]) if part)
+    return Claims(_plain(found), name or None, email or None)
+
+
+def _text(claim: str, value: Any) -> str:
+    if value is not None and not isinstance(value, str):
+        raise BadIdentity(f"the identity token's {claim} is not text", field=claim)
+    return clean(value or "", CLAIM_LIMIT).strip()
 
 
 def _plain(value: Any) -> str:
-    return str(value).replace("\x00", "")[:255]
+    return clean(str(value), CLAIM_LIMIT)
 
 
 async def contact_of(session: AsyncSession, account: ChannelAccount, sender: Sender) -> Contact | None:
@@ -204,6 +218,16 @@ async def contact_of(session: AsyncSession, account: ChannelAccount, sender: Sen
         )
     )
     return found.one_or_none()
+
+
+async def learn_language(session: AsyncSession, contact_id: UUID, language: str) -> None:
+    """Where nothing is known of it yet."""
+    unknown = col(Contact.language).is_(None)
+    await session.execute(
+        update(Contact)
+        .where(col(Contact.id) == contact_id, unknown)
+        .values(language=language, version=Contact.version + 1, updated_at=func.now())
+    )
 
 
 async def conversation_of(session: AsyncSession, account: ChannelAccount, sender: Sender) -> Conversation | None:

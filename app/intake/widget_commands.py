@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 from pydantic import ValidationError
@@ -16,11 +17,12 @@ from app.channels.base import InboundFile, InboundMessage, Parsed
 from app.context import Context
 from app.conversations import feedback, queries
 from app.delivery import receipts
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, IdempotencyMismatch, Invalid, NotFound
 from app.feedback.survey import Answer
 from app.intake import limits, visitors
 from app.intake import widget_protocol as protocol
-from app.models import Conversation
+from app.intake.language import by_script
+from app.models import Conversation, Message
 
 
 @dataclass
@@ -43,7 +45,8 @@ class Widget:
         return {"type": "pong"}
 
     async def _send(self, command: protocol.SendMessage) -> dict[str, Any]:
-        """Stored before it is acknowledged; the same client_message_id again gets the same answer."""
+        """Stored before it is acknowledged; the same client_message_id again gets the same answer. Raises
+        IdempotencyMismatch when it comes with another text."""
         allowed, visitor = self.context.limits, str(self.known.visitor_id)
         limits.require(allowed.visitor.take(visitor), allowed.address.take(self.address))
         files = [_decode(index, file) for index, file in enumerate(command.attachments)]
@@ -56,6 +59,7 @@ class Widget:
             files=files,
             client_message_id=command.client_message_id,
         )
+        await self._learn_language(message.text)
         [stored] = await self.context.intake.store(
             self.account,
             transport="widget",
@@ -63,6 +67,8 @@ class Widget:
             body=orjson.dumps(command.model_dump(mode="json", exclude={"attachments"})),
             parsed=Parsed(messages=[message]),
         )
+        if stored.outcome == "duplicate":
+            await self._require_same(stored.message_id, message.text)
         return {
             "message_id": str(stored.message_id),
             "conversation_id": str(stored.conversation_id),
@@ -70,6 +76,21 @@ class Widget:
             "client_message_id": command.client_message_id,
             **({"duplicate": True} if stored.outcome == "duplicate" else {}),
         }
+
+    async def _learn_language(self, text: str) -> None:
+        """Who has said their name has a contact before the first message: routing looks for its language there."""
+        contact = self.known.contact
+        if contact is None or contact.language or not (language := by_script(text)):
+            return
+        async with self.context.database.begin() as session:
+            await visitors.learn_language(session, contact.id, language)
+        contact.language = language
+
+    async def _require_same(self, message_id: UUID, text: str) -> None:
+        async with self.context.database.begin() as session:
+            known = await session.get_one(Message, message_id)
+        if known.text != text:
+            raise IdempotencyMismatch("this id was used for another message", field="client_message_id")
 
     async def _typing(self, command: protocol.Typing) -> dict[str, Any]:
         conversation = await self._conversation()

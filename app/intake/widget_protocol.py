@@ -43,7 +43,7 @@ class UploadedFile(BaseModel):
 
 
 class SendMessage(Command):
-    """The same `client_message_id` twice is one message."""
+    """The same `client_message_id` twice is one message; with another text it is refused (`idempotency-mismatch`)."""
 
     type: Literal["message.send"]
     client_message_id: Annotated[str, Field(min_length=1, max_length=200)]

@@ -1,5 +1,5 @@
 -- Head starts of a conversation, by what gives them ({"category:urgent": 600, "tier:vip": 900}), and their sum in
--- seconds. `repeat` with the value 7: the contact came with another matter in the 7 days before this one.
+-- seconds. Tier and risk are words that people write: upper and lower case are the same. `repeat` with the value 7: the contact came with another matter in the 7 days before this one.
 CREATE OR REPLACE FUNCTION boosts_v1(
     p_category text, p_matter text, p_severity text, p_channel_type text, p_contact uuid, p_conversation uuid,
     p_created timestamptz
@@ -17,8 +17,8 @@ LANGUAGE sql STABLE AS $$
             WHEN 'matter' THEN b.value = p_matter
             WHEN 'severity' THEN b.value = p_severity
             WHEN 'channel_type' THEN b.value = p_channel_type
-            WHEN 'tier' THEN b.value = p.tier
-            WHEN 'risk' THEN b.value = p.attributes->>'risk'
+            WHEN 'tier' THEN lower(b.value) = lower(p.tier)
+            WHEN 'risk' THEN lower(b.value) = lower(p.attributes->>'risk')
             WHEN 'repeat' THEN b.value ~ '^[0-9]{1,4}$' AND EXISTS (
                 SELECT 1 FROM conversation o
                 WHERE o.contact_id = p_contact AND o.id <> p_conversation AND o.created_at <= p_created

@@ -19,12 +19,11 @@ from app.catalog import Catalog, CatalogCache
 from app.conversations import queries
 from app.db import Database, driver
 from app.models.words import QueueAssignment
-from app.routing import explain, offers, reading
+from app.routing import explain, hours, offers, reading
 from app.routing.choose import Plan
 from app.routing.lanes import PAGE, Head, Lane, Merge
 from app.routing.views import AgentView, Decision, Waiting
 from app.settings import Settings
-from app.sla import calendar
 
 RETRY_S = 0.02
 
@@ -99,7 +98,7 @@ class Dispatcher:
 
 
 async def _look(connection: asyncpg.Connection, catalog: Catalog) -> _Pass | None:
-    """Lanes of queues that are open, and who is free for them; None, after one statement, when there is nothing to do."""
+    """Lanes that may be served now, and who is free for them; None, after one statement, when there is nothing to do."""
     found, moment = await reading.lanes(connection)
     if not found:
         return None
@@ -109,16 +108,16 @@ async def _look(connection: asyncpg.Connection, catalog: Catalog) -> _Pass | Non
 
 
 def _open_lanes(lanes: Sequence[Lane], catalog: Catalog, moment: datetime) -> tuple[list[Lane], list[float]]:
-    """Those to be served now, and in how many seconds closed ones open. What is meant for one agent knows no hours, and a
-    calendar that cannot be read closes nothing."""
-    waited = {lane.like.queue_id for lane in lanes}
-    openings: dict[UUID, datetime | None] = {}
-    for queue in catalog.queues:
-        hours = catalog.calendars.get(queue.calendar_id) if queue.calendar_id is not None else None
-        if queue.id in waited and hours is not None and not calendar.is_open(hours, moment):
-            openings[queue.id] = calendar.next_opening(hours, moment)
-    open_ones = [lane for lane in lanes if lane.like.queue_id not in openings]
-    return open_ones, [(opening - moment).total_seconds() for opening in openings.values() if opening is not None]
+    """Those to be served now, and in how many seconds closed queues open. What is meant for one agent knows no hours, and
+    what is escalated is for seniors and specialists at any hour."""
+    openings = hours.openings(catalog, {lane.like.queue_id for lane in lanes}, moment)
+    served = []
+    for lane in lanes:
+        if lane.like.queue_id not in openings:
+            served.append(lane)
+        elif lane.like.escalated:
+            served.append(replace(lane, like=replace(lane.like, closed=True)))
+    return served, [(opening - moment).total_seconds() for opening in openings.values() if opening is not None]
 
 
 async def _read(connection: asyncpg.Connection, passing: _Pass) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +11,12 @@ import orjson
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.catalog import Catalog
 from app.clock import rfc3339
 from app.db import driver
 from app.events.shapes import moment
 from app.models import Conversation, Offer, RoutingDecision
-from app.routing import reading
+from app.routing import hours, reading
 from app.routing.choose import LOOK, choose, decided_by
 from app.routing.reading import NAMED, Aside
 from app.routing.views import AgentView, Candidate, Decision, LeftOut, Waiting
@@ -59,7 +61,7 @@ def explanation(entry: Waiting, decision: Decision, aside: Aside) -> dict[str, A
     }
 
 
-async def routing(session: AsyncSession, conversation: Conversation) -> dict[str, Any]:
+async def routing(session: AsyncSession, conversation: Conversation, catalog: Catalog) -> dict[str, Any]:
     """The body of `GET .../routing`: decisions oldest first, and for a waiting one what would be chosen now."""
     found = await session.execute(
         select(RoutingDecision, Offer)
@@ -76,13 +78,21 @@ async def routing(session: AsyncSession, conversation: Conversation) -> dict[str
         "assignee_id": _text(conversation.assignee_id),
         "entry": _entry(entry) if entry else None,
         "decisions": [_decided(decision, offer) for decision, offer in found.all()],
-        "now": _now(reading.waiting(entry), await reading.agents(connection)) if entry and waits else None,
+        "now": _now(entry, await reading.agents(connection), catalog) if entry and waits else None,
     }
 
 
-def _now(entry: Waiting, agents: list[AgentView]) -> dict[str, Any]:
+def _now(row: Mapping[str, Any], agents: list[AgentView], catalog: Catalog) -> dict[str, Any]:
+    """`closed`: its queue is, until `opens_at`; what is escalated is for seniors and specialists all the same."""
+    closed, opens_at = hours.closed(catalog.queue(row["queue_id"]), catalog, row["moment"])
+    entry = replace(reading.waiting(row), closed=closed)
     decision = choose(entry, agents)
-    return {"agent_id": _text(decision.agent_id), **explanation(entry, decision, {})}
+    return {
+        "agent_id": _text(decision.agent_id),
+        "closed": closed,
+        "opens_at": moment(opens_at),
+        **explanation(entry, decision, {}),
+    }
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ BEGIN
     JOIN conversation c ON c.id = h.conversation_id
     JOIN contact p ON p.id = c.contact_id;
     RETURN QUERY
-    SELECT l.n, e.conversation_id, e.order_at, l.weight, e.excluded, e.waited_s, NULL::text, true, NULL::uuid, NULL::text,
+    SELECT l.n, e.conversation_id, e.order_at, l.weight, e.excluded, e.waited_s, NULL::text, true, c.assignee_id, NULL::text,
            NULL::text, NULL::uuid, 0::float8, l.queue_id, l.escalated
     FROM jsonb_to_recordset(p_lanes) AS l(
         n int, queue_id uuid, escalated bool, weight int, ring int, skills text[], specialists text[], target uuid,
@@ -119,6 +119,7 @@ BEGIN
           AND e.enqueued_at <= now() - make_interval(secs => p_patience)
         ORDER BY e.order_at, e.conversation_id
         LIMIT l.page) e
+    JOIN conversation c ON c.id = e.conversation_id
     WHERE l.overdue;
 END
 $$;

@@ -14,7 +14,7 @@ from app.errors import AlreadyAssigned, CapacityExceeded, Forbidden, Invalid, Of
 from app.events.log import Actor
 from app.models import Agent, CategorySetting, Conversation, QueueEntry
 from app.models.words import Role
-from app.routing import availability, endings, offers
+from app.routing import availability, endings, offers, stepping_in
 from app.routing.members import queues_of
 from app.routing.views import need
 
@@ -79,7 +79,8 @@ async def _give(
     """The agents are held. What it costs is taken after what its offer held came back: it may be the same agent's."""
     entry = await _entry(session, conversation)
     weight = need(entry.weight if entry else await _weight(session, conversation), agent.capacity)
-    await endings.rescind(session, conversation, reason="assigned")
+    weight = weight if assignment.costs(session, conversation) else 0
+    await endings.withdraw(session, conversation, reason="assigned")
     if not await assignment.hold_capacity(session, agent.id, weight, force=force):
         await session.refresh(agent)
         raise CapacityExceeded(
@@ -93,6 +94,10 @@ async def _give(
     if owner is not None and not owner.active:
         conversation.owner_id = agent.id
     await assignment.assign(session, conversation, agent_id=agent.id, weight=weight, how=how, actor=actor)
+    # Who gives it by hand is a senior, and knows of it.
+    asks = entry is not None and entry.escalated and how == "pick_up"
+    specialists = entry.specialists if entry is not None else ()
+    await stepping_in.taken(session, conversation, agent, escalated=asks, specialists=specialists)
 
 
 async def _entry(session: AsyncSession, conversation: Conversation) -> QueueEntry | None:

@@ -30,7 +30,7 @@ from app.events.log import SYSTEM, Actor
 from app.ids import new_id
 from app.models import Agent, Contact, Conversation, Message, Offer, Queue, QueueEntry
 from app.models.words import Direction, OfferStatus
-from app.routing import availability
+from app.routing import availability, stepping_in
 from app.routing.choose import Decision, Waiting
 from app.settings import Settings
 from app.wakeups import wake
@@ -40,14 +40,12 @@ _PREVIEW = 200
 _MAKE = Path(__file__).with_name("make_offers.sql").read_text()
 _HOLD = text(
     "SELECT o.id, o.agent_id, o.status, o.reason, o.weight, o.expires_at <= clock_timestamp() AS late, "
-    "e.target_agent_id IS NOT NULL AS targeted "
+    "e.target_agent_id IS NOT NULL AS targeted, coalesce(e.escalated, false) AS escalated, "
+    "coalesce(e.specialists, '{}') AS specialists, e.escalated AND NOT o.escalated AS newly "
     "FROM offer o LEFT JOIN queue_entry e ON e.conversation_id = o.conversation_id WHERE o.id = :id FOR UPDATE OF o"
 )
 _PENDING = text("SELECT id FROM offer WHERE conversation_id = :id AND status = 'pending'")
-_TAKE = text(
-    "WITH entry AS (DELETE FROM queue_entry WHERE conversation_id = :conversation) "
-    "UPDATE offer SET status = 'accepted', decided_at = now() WHERE id = :id"
-)
+_TAKE = text("UPDATE offer SET status = 'accepted', decided_at = now() WHERE id = :id")
 # Agents' rows are locked in a statement of their own, in the order of their ids. Locking and updating them in one
 # statement deadlocks: where somebody changed the row meanwhile, the update starts from the version of its snapshot
 # again, and waits there for another who, with that version in hand, waits for our lock on the newer one.
@@ -127,19 +125,15 @@ async def make(session: AsyncSession, proposals: Sequence[Proposal]) -> list[Off
         told.append((proposal.conversation, offer.agent_id, shown))
         made.append(offer)
         if proposal.given:
-            given.append((proposal.conversation, offer))
+            given.append((proposal.conversation, offer, proposal.entry))
         after_commit(session, partial(WAIT.observe, proposal.entry.waited_s))
     if made:
         await events.append_for_each(session, "offer.created", told)
-        for conversation, offer in given:
-            await _take(
-                session,
-                conversation,
-                offer.id,
-                agent_id=offer.agent_id,
-                weight=offer.weight,
-                how="direct",
-                actor=SYSTEM,
+        for conversation, offer, entry in given:
+            agent = await session.get_one(Agent, offer.agent_id)
+            await _take(session, conversation, offer.id, agent=agent, weight=offer.weight, how="direct", actor=SYSTEM)
+            await stepping_in.taken(
+                session, conversation, agent, escalated=entry.escalated, specialists=entry.specialists
             )
             offer.status = OfferStatus.ACCEPTED
         await wake(session, TOPIC)
@@ -194,7 +188,8 @@ async def pending_of(session: AsyncSession, *, agent_id: UUID) -> list[dict[str,
 async def accept(session: AsyncSession, *, offer_id: UUID, agent: Agent) -> Conversation:
     """The agent takes it: the capacity that was held is now the assignment's. Raises NotFound, OfferExpired.
 
-    Accepting again what one has accepted changes nothing.
+    Of what is for seniors, and the agent is none, these go on being asked (stepping_in.py says when). Accepting again
+    what one has accepted changes nothing.
     """
     conversation, offer = await held(session, offer_id, agent)
     if offer.status == OfferStatus.ACCEPTED:
@@ -208,7 +203,15 @@ async def accept(session: AsyncSession, *, offer_id: UUID, agent: Agent) -> Conv
     await availability.forgive(session, agent.id)
     how = "transfer" if offer.targeted else "offer"
     actor = Actor("agent", agent.id)
-    await _take(session, conversation, offer_id, agent_id=agent.id, weight=offer.weight, how=how, actor=actor)
+    await _take(session, conversation, offer_id, agent=agent, weight=offer.weight, how=how, actor=actor)
+    await stepping_in.taken(
+        session,
+        conversation,
+        agent,
+        escalated=offer.escalated,
+        specialists=offer.specialists,
+        newly=bool(offer.newly),
+    )
     return conversation
 
 
@@ -217,16 +220,17 @@ async def _take(
     conversation: Conversation,
     offer_id: UUID,
     *,
-    agent_id: UUID,
+    agent: Agent,
     weight: int,
     how: str,
     actor: Actor,
 ) -> None:
-    """A pending offer becomes the assignment. The caller holds the agent and the assignee, if it ends with one."""
-    await session.execute(_TAKE, {"id": offer_id, "conversation": conversation.id})
-    payload = {"offer_id": str(offer_id), "agent_id": str(agent_id)}
-    await events.append_for_agents(session, conversation, "offer.accepted", payload, agents=[agent_id], actor=actor)
-    await assignment.assign(session, conversation, agent_id=agent_id, weight=weight, how=how, actor=actor)
+    """A pending offer becomes the assignment. The caller holds the agent and the assignee, if it ends with one, and says
+    what becomes of the entry."""
+    await session.execute(_TAKE, {"id": offer_id})
+    payload = {"offer_id": str(offer_id), "agent_id": str(agent.id)}
+    await events.append_for_agents(session, conversation, "offer.accepted", payload, agents=[agent.id], actor=actor)
+    await assignment.assign(session, conversation, agent_id=agent.id, weight=weight, how=how, actor=actor)
     after_commit(session, OUTCOMES.labels("accepted").inc)
 
 
@@ -237,6 +241,13 @@ async def pending(session: AsyncSession, conversation: Conversation) -> Row[Any]
         return None
     found: Row[Any] = (await session.execute(_HOLD, {"id": offer_id})).one()
     return found
+
+
+async def hold_concerned(session: AsyncSession, conversation: Conversation) -> None:
+    """Lock its assignee and whoever is being asked to take it over, before something is done that may change both."""
+    offer = await pending(session, conversation) if conversation.assignee_id is not None else None
+    if offer is not None:
+        await hold_agents(session, [offer.agent_id, conversation.assignee_id])
 
 
 async def hold_agents(session: AsyncSession, agent_ids: Iterable[UUID | None]) -> None:

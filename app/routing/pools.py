@@ -166,7 +166,7 @@ def kind(entry: Waiting) -> Hashable:
     if entry.target_agent_id is not None:
         return entry.target_agent_id
     held = entry.escalated and entry.assignee_id is not None
-    return entry.queue_id, entry.escalated, held, entry.max_level, entry.skills, entry.specialists
+    return entry.queue_id, entry.closed, entry.escalated, held, entry.max_level, entry.skills, entry.specialists
 
 
 def _lacks(entry: Waiting, one: Seat) -> int:

@@ -1,6 +1,7 @@
 """Whether an agent is there: leases of their open sockets. Apart from availability, which is what they intend.
 
-An agent whose last socket ended, or whose process stopped renewing, has a grace; then what they held goes back.
+An agent whose last socket ended, or whose process stopped renewing, has a grace; then what they held goes back. The
+grace is time in which they can come back: while no process lived at all (an outage, a restart) it does not pass.
 """
 
 from __future__ import annotations
@@ -42,9 +43,21 @@ _RENEW = text(
     "renewed AS (UPDATE agent_session SET lease_until = now() + make_interval(secs => :lease) "
     "WHERE process = :process AND closed_at IS NULL) SELECT agent_id FROM lapsed ORDER BY agent_id"
 )
+# Since when the house has been awake without a gap: at least one process said so (`updated_at`) within each lease.
+_AWAKE = text("""
+    INSERT INTO instance AS i (name, value, updated_at)
+    SELECT 'awake_since', now()::text, now()
+    WHERE NOT EXISTS (
+        SELECT 1 FROM instance WHERE name = 'awake_since' AND updated_at > now() - make_interval(secs => :lease / 6))
+    ON CONFLICT (name) DO UPDATE
+    SET value = CASE WHEN i.updated_at < now() - make_interval(secs => :lease) THEN excluded.value ELSE i.value END,
+        updated_at = greatest(i.updated_at, excluded.updated_at)
+""")
 # A lease of 'epoch' marks an ended session whose loss has been dealt with; renewing brings it back to life.
 _GONE = """
-    SELECT agent_id, extract(epoch FROM max(least(closed_at, lease_until)) - now())::float8 + :grace AS in_s
+    SELECT agent_id, :grace + extract(epoch FROM greatest(
+               max(least(closed_at, lease_until)),
+               (SELECT value::timestamptz FROM instance WHERE name = 'awake_since')) - now())::float8 AS in_s
     FROM agent_session WHERE lease_until > 'epoch' GROUP BY agent_id
 """
 _LOST = text(f"SELECT agent_id, in_s FROM ({_GONE}) gone ORDER BY in_s LIMIT :limit")
@@ -85,6 +98,7 @@ async def renew(database: Database, process: str, *, lease_s: float) -> float:
     Those whose lease had run out, because we were slow, are there again and can be offered something at once.
     """
     async with database.begin() as session:
+        await session.execute(_AWAKE, {"lease": lease_s})
         revived = (await session.execute(_RENEW, {"process": process, "lease": lease_s})).scalars().all()
         if revived:
             await wake(session, "dispatch")
@@ -95,6 +109,8 @@ async def renew(database: Database, process: str, *, lease_s: float) -> float:
 
 async def reap(database: Database, catalog: CatalogCache, settings: Settings) -> float | None:
     """Step of a loop: give back what lost agents held, once, on any number of processes. Returns seconds to the next."""
+    async with database.begin() as session:
+        await session.execute(_AWAKE, {"lease": settings.session_lease_s})
     async with database.begin() as session:
         rows = (await session.execute(_LOST, {"grace": settings.presence_grace_s, "limit": _LOST_BATCH})).all()
         await session.execute(_PRUNE)

@@ -12,9 +12,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog
 from app.conversations import assignment, grading, states
+from app.db import driver
 from app.models import Agent, Classification, Conversation, Queue
-from app.models.words import Role
-from app.routing import endings
+from app.routing import endings, offers, reading, stepping_in
+from app.routing.choose import choose
+from app.routing.views import need
 from app.wakeups import wake
 
 TRANSFER_WAIT_S = 120.0
@@ -22,7 +24,10 @@ _ENQUEUE = text(
     "SELECT enqueue_v1(:conversation, :queue, :weight, CAST(:since AS timestamptz), :escalated, "
     "CAST(:specialists AS text[]), CAST(:target AS uuid), :target_s, CAST(:passed_over AS text[]), :again_s, :note)"
 )
-_IS = text("SELECT state, queue_id, escalated, target_agent_id FROM queue_entry WHERE conversation_id = :id")
+_IS = text(
+    "SELECT state, queue_id, weight, escalated, specialists, target_agent_id FROM queue_entry WHERE conversation_id = :id"
+)
+_WEIGH = text("UPDATE offer SET weight = :weight WHERE id = :id")
 _LOOK_AGAIN = text("UPDATE queue_entry SET next_at = now() WHERE conversation_id = :id AND state = 'waiting'")
 # Everything about it anew but its age: as enqueue_v1 makes it, and an offer that is pending stays.
 _REPLACE = text("""
@@ -146,8 +151,9 @@ async def back(session: AsyncSession, conversation: Conversation, catalog: Catal
 async def reclassified(session: AsyncSession, conversation: Conversation, catalog: Catalog) -> None:
     """After a change of what it is: a waiting conversation goes to the queue, weight, head start and grade of that.
 
-    Its age stays. An offer that is pending stays too, unless the queue changes. One that somebody has stays where it is;
-    when it has become one for supervisors, they are asked to step in.
+    Its age stays. An offer that is pending stays too, and holds what it costs now; it is withdrawn when the queue
+    changes, when the agent has no room for that, and when it has become one for others of whom one is free. One that
+    somebody has stays where it is; when it has become one for supervisors, they are asked to step in.
     """
     await session.flush()
     entry = (await session.execute(_IS, {"id": conversation.id})).one_or_none()
@@ -173,8 +179,48 @@ async def reclassified(session: AsyncSession, conversation: Conversation, catalo
             "specialists": list(grade.specialists),
         },
     )
+    raised = (grade.escalate and not entry.escalated) or not set(grade.specialists) <= set(entry.specialists)
+    await _reconsider_offer(session, conversation, grade, raised=raised)
     await wake(session, "patience")
     await wake(session, "dispatch")
+
+
+async def _reconsider_offer(
+    session: AsyncSession, conversation: Conversation, grade: grading.Grade, *, raised: bool
+) -> None:
+    """The pending offer holds what the conversation costs now, or is withdrawn: `raised`, it may be one for others."""
+    offer = await offers.pending(session, conversation)
+    if offer is None:
+        return
+    await offers.hold_agents(session, [offer.agent_id, conversation.assignee_id])
+    agent = await session.get_one(Agent, offer.agent_id, populate_existing=True)
+    better = raised and not stepping_in.suits(agent, grade.specialists) and await _someone_better(session, conversation)
+    if better or not await _hold_present_weight(session, conversation, agent, offer.id, held=offer.weight):
+        await endings.withdraw(session, conversation, reason="reclassified")
+
+
+async def _hold_present_weight(
+    session: AsyncSession, conversation: Conversation, agent: Agent, offer_id: UUID, *, held: int
+) -> bool:
+    """Whether the agent, held by the caller, has room for it."""
+    entry = (await session.execute(_IS, {"id": conversation.id})).one()
+    weight = need(entry.weight, agent.capacity)
+    if weight == held:
+        return True
+    if not await assignment.hold_capacity(session, agent.id, weight - held, force=weight < held):
+        return False
+    await session.execute(_WEIGH, {"id": offer_id, "weight": weight})
+    return True
+
+
+async def _someone_better(session: AsyncSession, conversation: Conversation) -> bool:
+    """Whether one of those who are asked first would get it now."""
+    connection = await driver(session)
+    row = await reading.entry(connection, conversation.id)
+    if row is None:
+        return False
+    candidates = choose(reading.waiting(row), await reading.agents(connection)).candidates
+    return bool(candidates) and candidates[0].graded
 
 
 async def _step_in(session: AsyncSession, conversation: Conversation, catalog: Catalog) -> None:
@@ -183,14 +229,16 @@ async def _step_in(session: AsyncSession, conversation: Conversation, catalog: C
     if not grade.escalate or conversation.assignee_id is None or conversation.status not in states.WORKING:
         return
     kept = await session.exec(_GRADED_BEFORE.where(col(Classification.conversation_id) == conversation.id))
-    before = [
-        grading.grade(catalog.graded, row.category, row.matter, row.severity, row.complaint_type) for row in kept.all()
-    ][1:]
-    agent = await session.get(Agent, conversation.assignee_id)
-    assert agent is not None, "a foreign key guards this"
-    can = agent.role != Role.AGENT or not set(grade.specialists).isdisjoint(agent.skills)
-    if can or (before and before[0].escalate):
+    agent = await session.get_one(Agent, conversation.assignee_id)
+    if stepping_in.suits(agent, grade.specialists):
         return
+    for row in kept.all()[1:]:
+        before = grading.grade(catalog.graded, row.category, row.matter, row.severity, row.complaint_type)
+        graver = grading.grave(grade, conversation.matter, conversation.severity) and not grading.grave(
+            before, row.matter, row.severity
+        )
+        if before.escalate and not graver:
+            return
     await requeue(session, conversation, catalog)
 
 

@@ -76,7 +76,7 @@ _ASIDE = f"""
 _ENTRY = """
     SELECT e.conversation_id, e.queue_id, e.state, e.weight, e.skills, e.escalated, e.specialists, e.ring,
            e.target_agent_id, e.target_until, e.excluded, e.round_at, e.note, e.enqueued_at, e.entered_at, e.order_at,
-           e.next_at, e.boosts::text AS boosts, extract(epoch FROM now() - e.enqueued_at)::float8 AS waited_s,
+           e.next_at, now() AS moment, e.boosts::text AS boosts, extract(epoch FROM now() - e.enqueued_at)::float8 AS waited_s,
            q.skills AS queue_skills, q.rings::text AS rings, c.assignee_id, p.language, c.status AS status,
            coalesce(c.owner_id, last_agent_v1(c.id, c.contact_id, q.sticky_window_s)) AS preferred_id,
            (q.sticky_wait_s - extract(epoch FROM now() - e.entered_at))::float8 AS preferred_for_s
@@ -162,7 +162,8 @@ async def heads(
         counts[n] += 1
         lane.after = max(lane.after or key, key)
         if row["working"]:
-            entry = alike[n] if alike[n] is not None and not row["excluded"] else _entry(row, lane.like)
+            own = row["excluded"] or row["assignee_id"] is not None
+            entry = alike[n] if alike[n] is not None and not own else _entry(row, lane.like)
             found[n].append(Head(key, entry, row["channel_type"]))
     return list(zip(found, counts, strict=True))
 
@@ -189,6 +190,7 @@ def _entry(row: Mapping[str, Any], like: Waiting) -> Waiting:
         preferred_agent_id=row["preferred_id"],
         preferred_for_s=max(row["preferred_for_s"], 0.0),
         waited_s=row["waited_s"],
+        closed=like.closed,
         boosts=orjson.loads(row["boosts"]) if row["boosts"] else {},
     )
 

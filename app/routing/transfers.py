@@ -27,10 +27,11 @@ async def transfer(
     note: str | None = None,
     catalog: Catalog,
     wait_s: float = queues.TRANSFER_WAIT_S,
+    again_s: float = endings.AGAIN_S,
 ) -> None:
     """Hand a conversation, held by the caller, over to a queue, or to an agent who has to accept it.
 
-    To a queue: its assignee is free of it at once. To an agent: the assignee keeps it until then; when the agent is not
+    To a queue: its assignee is free of it at once, and not asked for `again_s`. To an agent: the assignee keeps it until then; when the agent is not
     there or has no room within `wait_s`, it stays with the assignee, or goes to the queue.
     Raises Invalid naming the field, ConversationClosed, Conflict when it is resolved.
     """
@@ -38,7 +39,7 @@ async def transfer(
     if agent_id is not None and queue_id is not None:
         raise Invalid("give an agent or a queue, not both", field="queue_id")
     if queue_id is not None:
-        await _to_queue(session, conversation, queue_id, actor=actor, note=note, catalog=catalog)
+        await _to_queue(session, conversation, queue_id, actor=actor, note=note, catalog=catalog, again_s=again_s)
     elif agent_id is not None:
         await _to_agent(session, conversation, agent_id, actor=actor, note=note, catalog=catalog, wait_s=wait_s)
     else:
@@ -53,6 +54,7 @@ async def _to_queue(
     actor: Actor,
     note: str | None,
     catalog: Catalog,
+    again_s: float,
 ) -> None:
     if catalog.queue(queue_id) is None:
         raise Invalid("there is no such queue", field="queue_id")
@@ -67,6 +69,7 @@ async def _to_queue(
         queue_id=queue_id,
         note=note,
         passed_over=[before] if before else [],
+        again_s=again_s,
     )
 
 

@@ -28,6 +28,7 @@ class LeftOut(StrEnum):
     HAS_IT = "has_it_now"
     EXCLUDED = "declined_or_missed"
     LACKS_SKILL = "lacks_skill"
+    CLOSED = "queue_closed"
     OUTSIDE_RING = "outside_ring"
     NO_CAPACITY = "no_free_capacity"
     KEPT_FREE = "kept_for_an_older_one"
@@ -40,7 +41,7 @@ class Waiting:
 
     `excluded` are those who declined or missed it in this round. `preferred_agent_id` had the contact before; the queue
     waits for them alone for `preferred_for_s` seconds more. `preferred` tells about them when they have no room.
-    `boosts` are only for the record.
+    `closed`: its queue is, and asks only seniors and specialists, for what is escalated. `boosts` are only for the record.
     """
 
     conversation_id: UUID
@@ -59,6 +60,7 @@ class Waiting:
     preferred_for_s: float = 0.0
     preferred: AgentView | None = None
     waited_s: float = 0.0
+    closed: bool = False
     boosts: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -145,7 +147,10 @@ def unfit(entry: Waiting, agent: AgentView) -> LeftOut | None:
         return LeftOut.NOT_IN_QUEUE
     if not entry.skills <= agent.skills:
         return LeftOut.LACKS_SKILL
-    if entry.specialists & agent.skills:
+    specialist = bool(entry.specialists & agent.skills)
+    if entry.closed and not (entry.escalated and specialist):
+        return LeftOut.CLOSED
+    if specialist:
         return None
     if entry.escalated and entry.assignee_id is not None:
         return LeftOut.NOT_GRADED

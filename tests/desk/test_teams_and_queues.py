@@ -157,6 +157,18 @@ BAD_QUEUES: list[tuple[dict[str, Any], str]] = [
     ({"rings": [{"after_s": 5}]}, "rings.0"),
     ({"rings": [{"after_s": 5, "max_level": 1}, {"after_s": 5, "max_level": 2}]}, "rings.1.after_s"),
     ({"rings": [{"after_s": 5, "max_level": 10}]}, "rings.0.max_level"),
+    ({"rings": [{"after_s": 5, "max_level": 3}, {"after_s": 9, "max_level": 2}]}, "rings.1.max_level"),
+    ({"rings": [{"after_s": 9, "max_level": 2}, {"after_s": 5, "max_level": 3}]}, "rings.0.max_level"),
+    (
+        {
+            "rings": [
+                {"after_s": 5, "max_level": 3},
+                {"after_s": 7, "drop_skills": ["x"]},
+                {"after_s": 9, "max_level": 1},
+            ]
+        },
+        "rings.2.max_level",
+    ),
     ({"rings": [{"after_s": 5, "widen": True}]}, "rings.0.widen"),
     ({"rings": [{"after_s": 5, "drop_skills": [1]}]}, "rings.0.drop_skills.0"),
     ({"calendar_id": NOBODY}, "calendar_id"),
@@ -328,6 +340,8 @@ async def test_boosts_are_data(house: House, admin: Caller) -> None:
     assert (await admin.post("/boosts", {"fact": "repeat", "value": "30", "boost_s": 1}, expect=409))[
         "field"
     ] == "value"
+    again = await admin.post("/boosts", {"fact": "tier", "value": "VIP", "boost_s": 1}, expect=409)
+    assert (again["code"], again["field"]) == ("already-exists", "value")
     changed = await admin.patch(f"/boosts/{made['id']}", 1, {"boost_s": 60})
     assert (changed["boost_s"], changed["version"]) == (60.0, 2)
     await admin.patch(f"/boosts/{made['id']}", 1, {"boost_s": 5}, expect=412)

@@ -22,6 +22,7 @@ from app.events import shapes
 from app.events.log import SYSTEM
 from app.intake.lane import STATEMENT, Entry, Lane, arguments
 from app.models import (
+    Agent,
     Channel,
     Classification,
     Conversation,
@@ -32,7 +33,7 @@ from app.models import (
     ResolutionCycle,
     SlaClock,
 )
-from app.routing import endings
+from app.routing import endings, manual
 from app.settings import Settings
 from app.vault import Vault
 from tests.intake.conftest import Door, message, open_door
@@ -155,6 +156,27 @@ async def test_a_snoozed_conversation_is_woken(database: Database, door: Door) -
     await door.come_in(message("k2"))
     woken = await conversation(database)
     assert (woken.status, woken.snoozed_until, woken.last_seq) == ("open", None, 2)
+
+
+async def load(database: Database, agent: Agent) -> int:
+    async with database.begin() as session:
+        return (await session.get_one(Agent, agent.id)).load
+
+
+async def test_what_is_woken_takes_its_room_again_at_what_it_costs_now(database: Database, door: Door) -> None:
+    """A routine matter was snoozed; the message that wakes it is urgent."""
+    await door.come_in(message("k1", text="When do you open?"))
+    agent = Agent(name="Ada", email="ada@desk.example", capacity=2)
+    async with database.begin() as session:
+        session.add(agent)
+    async with database.begin() as session:
+        held = await queries.lock(session, (await conversation(database)).id)
+        await manual.assign(session, held, agent_id=agent.id, actor=SYSTEM)
+        later = clock.now() + timedelta(hours=1)
+        await pausing.snooze(session, held, until=later, now=clock.now(), actor=SYSTEM)
+    assert await load(database, agent) == 0
+    await door.come_in(message("k2", text="URGENT: the lamp is smoking, there is a fire!"))
+    assert (await load(database, agent), (await conversation(database)).status) == (2, "open")
 
 
 async def test_a_more_urgent_message_raises_the_conversation(database: Database, door: Door) -> None:

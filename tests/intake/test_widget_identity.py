@@ -6,10 +6,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from app.intake.visitors import BadIdentity, Claims, read_identity
 from tests.intake.sites import SECRET, Site, passport, said
 from tests.support.sockets import Desk, Refused, Widget
 
@@ -319,3 +322,48 @@ async def test_a_site_without_a_secret_knows_nobody(site: Site) -> None:
     with pytest.raises(Refused):
         async with site.tab() as tab:
             await tab.command("typing")
+
+
+@pytest.mark.parametrize(
+    ("claims", "field"),
+    [
+        ({"name": 7}, "name"),
+        ({"name": ["Grace"]}, "name"),
+        ({"first_name": {"a": "b"}}, "first_name"),
+        ({"name": "Grace", "last_name": True}, "last_name"),
+        ({"email": 0}, "email"),
+        ({"email": ["grace@example.org"]}, "email"),
+        ({"email": "grace"}, "email"),
+        ({"email": "grace@"}, "email"),
+        ({"email": "grace @example.org"}, "email"),
+        ({"email": "grace@example.org, mei@example.org"}, "email"),
+        ({"email": f"{'g' * 250}@example.org"}, "email"),
+    ],
+)
+def test_claims_that_are_not_what_they_should_be(claims: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadIdentity) as refused:
+        read_identity(SecretStr(SECRET), passport("x", **claims))
+    assert (refused.value.extra, field in refused.value.detail) == ({"field": field}, True)
+
+
+def test_claims_that_are_not_given() -> None:
+    nothing = passport("x", name=None, first_name="Grace", last_name=None, email=" ")
+    assert read_identity(SecretStr(SECRET), nothing) == Claims("x", "Grace", None)
+    both = passport("x", name="", first_name="Grace", last_name="Hopper\0", email="grace@example.org")
+    assert read_identity(SecretStr(SECRET), both) == Claims("x", "Grace Hopper", "grace@example.org")
+
+
+async def test_a_named_user_has_the_language_they_write_in(site: Site) -> None:
+    """Their contact is made by the greeting, not by the first message."""
+    async with site.tab(identity=passport("mei", name="Mei")) as tab:
+        for number, text in enumerate(("hi", "我的订单还没到", "ありがとう")):
+            await tab.command("message.send", client_message_id=str(number), text=text)
+        contact = await site.server.api("GET", f"/contacts/{tab.welcome['contact']['id']}")
+    assert contact["language"] == "zh"
+
+
+async def test_a_wrong_claim_is_named_to_the_site(site: Site) -> None:
+    widget = Widget(site.server.socket_base, site.channel_id, identity=passport("x", email="nobody"))
+    await widget.connect()
+    error = await widget.expect("error")
+    assert (error["code"], error["field"]) == ("identity-invalid", "email")

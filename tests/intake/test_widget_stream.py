@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.intake.sites import Site, passport, said
-from tests.support.sockets import Widget
+from tests.support.sockets import Refused, Widget
 
 
 async def test_every_tab_joins_with_the_first_message_of_one(site: Site) -> None:
@@ -50,11 +50,27 @@ async def test_first_messages_of_all_tabs_at_once_are_one_conversation(site: Sit
 async def test_the_same_message_twice(site: Site) -> None:
     async with site.tab() as tab:
         first = await tab.command("message.send", client_message_id="1", text="hello")
-        again = await tab.command("message.send", client_message_id="1", text="hello, but other words")
+        again = await tab.command("message.send", client_message_id="1", text="hello")
         assert "duplicate" not in first
         assert again["duplicate"] is True
         assert again["message_id"] == first["message_id"]
+        with pytest.raises(Refused) as refused:
+            await tab.command("message.send", client_message_id="1", text="hello, but other words")
+        assert (refused.value.code, refused.value.frame["field"]) == ("idempotency-mismatch", "client_message_id")
         assert await site.texts(first["conversation_id"]) == ["hello"]
+
+
+async def test_one_id_for_two_texts_at_once(site: Site) -> None:
+    """Two tabs of a browser: whoever is first says it, the other is told."""
+    async with site.tab() as one, site.tab(visitor_token=one.welcome["visitor_token"]) as two:
+        results = await asyncio.gather(
+            *(tab.command("message.send", client_message_id="1", text=text) for tab, text in ((one, "a"), (two, "b"))),
+            return_exceptions=True,
+        )
+    [sent] = [result for result in results if isinstance(result, dict)]
+    [refused] = [result for result in results if isinstance(result, Refused)]
+    assert refused.code == "idempotency-mismatch"
+    assert len(await site.texts(sent["conversation_id"])) == 1
 
 
 async def test_a_cut_in_mid_stream_leaves_no_gap_and_no_twin(site: Site) -> None:

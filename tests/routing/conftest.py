@@ -8,5 +8,7 @@ from tests.routing.world import World
 
 
 @pytest.fixture
-def world(database: Database, settings: Settings) -> World:
-    return World(database, settings)
+async def world(database: Database, settings: Settings) -> World:
+    world = World(database, settings)
+    await world.awake(since_s=86_400)
+    return world

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from app.channels.base import InboundMessage, Sender
-from app.conversations import grading
+from app.conversations import contacts, grading
+from app.events.log import SYSTEM
 from app.intake import lane
 from app.intake.prepare import Preparer
 from app.models import Boost, Conversation, GradedResponse, QueueEntry
@@ -120,6 +121,26 @@ async def test_the_entry_keeps_what_its_place_is_made_of(world: World) -> None:
     assert entry.order_at == entry.enqueued_at - timedelta(seconds=1500)
     assert entry.weight == 2
     assert isinstance(entry, QueueEntry)
+
+
+async def test_case_makes_no_difference_to_a_tier_or_a_risk(world: World) -> None:
+    conversation = await world.waits(await world.queue())
+    await change(world, conversation, tier="VIP", attributes='{"risk": "High"}')
+    assert await boosts_of(world, conversation) == {"tier:vip": 900, "risk:high": 600}
+
+
+async def test_a_contact_that_is_merged_takes_its_head_start_along(world: World) -> None:
+    queue = await world.queue()
+    ours, theirs = await world.waits(queue, age_s=50), await world.waits(queue, age_s=100)
+    kept, gone = await world.conversation(ours), await world.conversation(theirs)
+    await change(world, theirs, tier="vip")
+    async with world.database.begin() as session:
+        await contacts.merge(session, source=gone.contact_id, target=kept.contact_id, actor=SYSTEM)
+    for conversation in (ours, theirs):
+        entry = await world.entry(conversation)
+        assert entry is not None
+        assert entry.boosts["tier:vip"] == 900
+        assert entry.order_at == entry.enqueued_at - timedelta(seconds=sum(entry.boosts.values()))
 
 
 def response(code: str, position: int, **fields: Any) -> GradedResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -291,6 +292,51 @@ async def test_a_closed_queue_makes_no_offers_until_it_opens(world: World) -> No
     assert 29 * 60 - 1 < delay <= 30 * 60
     assert {offer.conversation_id for offer in await world.offers()} == {served, mine}
     assert await world.offers(waits) == []
+
+
+async def closed_queue(world: World, **fields: Any) -> UUID:
+    """It opens in an hour or so."""
+    later = now() + timedelta(minutes=90)
+    hours = [[later.strftime("%H:%M"), "24:00"]] if later.date() == now().date() else []
+    shut = Calendar(name="later", exceptions={now().strftime("%Y-%m-%d"): hours})
+    async with world.database.begin() as session:
+        session.add(shut)
+    return await world.queue(calendar_id=shut.id, **fields)
+
+
+async def test_what_is_escalated_reaches_seniors_and_specialists_of_a_closed_queue(world: World) -> None:
+    queue = await closed_queue(world)
+    await world.agent(queue)
+    ordinary = await world.waits(queue, specialists=["tech"])
+    held, urgent = (
+        await world.waits(queue, escalated=True),
+        await world.waits(queue, escalated=True, specialists=["tech"]),
+    )
+    await world.dispatch()
+    assert await world.offers() == [], "its members are off"
+    expert = await world.agent(queue, skills=["tech"])
+    await world.dispatch()
+    assert {offer.conversation_id: offer.agent_id for offer in await world.offers()} == {urgent: expert.id}
+    supervisor = await world.agent(role=Role.SUPERVISOR)
+    await world.dispatch()
+    assert (await world.offered(held)).agent_id == supervisor.id
+    assert await world.offers(ordinary) == []
+    assert await world.broken() == []
+
+
+async def test_who_waits_too_long_in_a_closed_queue_reaches_a_supervisor(world: World) -> None:
+    queue = await closed_queue(world, max_wait_s=60)
+    await world.agent(queue)
+    supervisor = await world.agent(role=Role.SUPERVISOR)
+    conversation = await world.waits(queue)
+    async with world.database.begin() as session:
+        await session.execute(text("UPDATE queue_entry SET next_at = now() + interval '60 s'"))
+    await world.dispatch()
+    assert await world.offers() == []
+    await world.let_wait(61, conversation)
+    await world.patience()
+    await world.dispatch()
+    assert (await world.offered(conversation)).agent_id == supervisor.id
 
 
 async def test_a_direct_queue_asks_nobody(world: World) -> None:

@@ -13,12 +13,13 @@ from app.models.words import Availability, DecisionKind
 from app.routing import explain
 from app.routing.choose import LOOK, choose
 from app.routing.views import AgentView, Decision, LeftOut, Waiting
+from tests.routing.test_dispatcher import closed_queue
 from tests.routing.world import World
 
 
 async def routing(world: World, conversation: UUID) -> dict[str, Any]:
     async with world.database.begin() as session:
-        return await explain.routing(session, await queries.get(session, conversation))
+        return await explain.routing(session, await queries.get(session, conversation), await world.catalog())
 
 
 def reasons(shown: dict[str, Any]) -> dict[str, str]:
@@ -136,6 +137,22 @@ async def test_a_thousand_who_stand_aside_are_counted(world: World) -> None:
     (decision,) = (await routing(world, conversation))["decisions"]
     assert decision["left_out"] == {"not_online": 300}
     assert len(decision["exclusions"]) == 50
+
+
+async def test_a_closed_queue_says_so(world: World) -> None:
+    queue = await closed_queue(world)
+    agent, expert = await world.agent(queue), await world.agent(queue, skills=["tech"])
+    conversation = await world.waits(queue, specialists=["tech"])
+    found = await routing(world, conversation)
+    assert (found["now"]["agent_id"], found["now"]["closed"], found["now"]["eligible"]) == (None, True, 0)
+    assert found["now"]["opens_at"] is not None
+    assert reasons(found["now"]) == {str(agent.id): "queue_closed", str(expert.id): "queue_closed"}
+    urgent = await world.waits(queue, specialists=["tech"], escalated=True)
+    found = await routing(world, urgent)
+    assert (found["now"]["agent_id"], found["now"]["closed"]) == (str(expert.id), True)
+    assert reasons(found["now"]) == {str(agent.id): "queue_closed"}
+    found = await routing(world, await world.waits(await world.queue()))
+    assert (found["now"]["closed"], found["now"]["opens_at"]) == (False, None)
 
 
 def test_long_lists_are_cut_and_counted() -> None:

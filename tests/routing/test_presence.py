@@ -179,6 +179,59 @@ async def test_a_process_that_was_only_slow_has_its_agents_back(world: World) ->
     assert await reap(world) == pytest.approx(90, abs=1)
 
 
+async def chatting(world: World, queue: UUID, process: str = "p1") -> tuple[Agent, UUID]:
+    """An agent at a socket of the process, who has accepted a chat."""
+    agent = await world.agent(queue, present=False)
+    await open_socket(world, agent, process)
+    conversation = await world.waits(queue, channel="webchat")
+    await world.dispatch()
+    await world.accept(await world.offered(conversation))
+    return agent, conversation
+
+
+async def test_an_outage_is_no_part_of_the_grace(world: World) -> None:
+    """All processes were dead for ten minutes: whoever could not come back has the whole grace from the start on."""
+    agent, chat = await chatting(world, await world.queue())
+    _, left = await chatting(world, await world.queue())
+    async with world.database.begin() as session:  # gone in good order: the server was stopped by hand
+        await session.execute(text("UPDATE agent_session SET closed_at = now() WHERE agent_id <> :a"), {"a": agent.id})
+    await ago(world, 600)
+    await world.awake(since_s=86_400, seen_s=590)
+    assert await reap(world) == pytest.approx(60, abs=10)
+    await presence.renew(world.database, "p2", lease_s=30)
+    assert await reap(world) == pytest.approx(60, abs=10), "time goes on from the start of the first process"
+    assert [(await world.conversation(one)).assignee_id is None for one in (chat, left)] == [False, False]
+    await open_socket(world, agent, "p2")
+    await world.awake(since_s=61)
+    assert await reap(world) == pytest.approx(90, abs=10)
+    assert [(await world.conversation(one)).assignee_id is None for one in (chat, left)] == [False, True]
+
+
+async def test_processes_that_start_together_agree_on_when(world: World) -> None:
+    _, chat = await chatting(world, await world.queue())
+    await ago(world, 600)
+    await world.awake(since_s=86_400, seen_s=600)
+    databases = [Database(world.settings) for _ in range(4)]
+    starts = [presence.renew(database, f"n{n}", lease_s=30) for n, database in enumerate(databases)]
+    await asyncio.gather(*starts, *(reap(world, database) for database in databases))
+    for database in databases:
+        await database.close()
+    assert await reap(world) == pytest.approx(60, abs=10)
+    assert (await world.conversation(chat)).assignee_id is not None
+
+
+async def test_one_of_two_processes_is_killed(world: World) -> None:
+    """The other one was there all the time, and so was a place to come back to: the grace counts from the lease's end."""
+    _, chat = await chatting(world, await world.queue(), "killed")
+    await ago(world, 70)
+    await world.awake(since_s=86_400, seen_s=10)
+    await presence.renew(world.database, "alive", lease_s=30)
+    assert await reap(world) == pytest.approx(20, abs=10)
+    await ago(world, 21)
+    await reap(world)
+    assert (await world.conversation(chat)).assignee_id is None
+
+
 async def test_ended_sockets_are_not_kept_for_ever(world: World) -> None:
     agent = await world.agent(present=False)
     for _ in range(5):

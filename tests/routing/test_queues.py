@@ -204,7 +204,7 @@ async def test_a_new_category_in_the_same_queue_keeps_the_offer(world: World) ->
     await reclassify(world, conversation, "complex")
     assert (await world.offered(conversation)).status == "pending"
     assert (await entry_of(world, conversation)).weight == 3
-    assert await world.load(agent) == 1
+    assert await world.load(agent) == 3
     await world.reject(await world.offered(conversation))
     assert await world.broken() == []
 

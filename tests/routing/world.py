@@ -210,6 +210,18 @@ class World:
         while (delay := await dispatcher.step()) is not None and delay < 1:
             pass
 
+    async def awake(self, *, since_s: float, seen_s: float = 0) -> None:
+        """The house has been awake for so long; a process was last seen so long ago."""
+        async with self.database.begin() as session:
+            await session.execute(
+                text(
+                    "INSERT INTO instance(name, value, updated_at) VALUES ('awake_since', "
+                    "(now() - make_interval(secs => :since))::text, now() - make_interval(secs => :seen)) ON CONFLICT (name) "
+                    "DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"
+                ),
+                {"since": since_s, "seen": seen_s},
+            )
+
     async def offered(self, conversation_id: UUID) -> Offer:
         """The newest offer of a conversation."""
         return (await self.offers(conversation_id))[-1]

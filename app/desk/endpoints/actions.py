@@ -19,7 +19,7 @@ from app.errors import Conflict, Invalid
 from app.events import shapes
 from app.models import Conversation
 from app.models.words import Category, ComplaintType, ConversationStatus, Matter, MessageKind, Severity
-from app.routing import endings, queues, transfers
+from app.routing import endings, offers, queues, transfers
 
 router = api_router("conversations")
 Part = Annotated[Text, Field(min_length=1, max_length=closing.PART_LIMIT)]
@@ -122,6 +122,7 @@ async def classify(
     """A correction, kept with its reason so that the rules can be measured by it."""
     conversation = await _mine(session, principal, conversation_id)
     matter, complaint_type = _matter(conversation, given)
+    await offers.hold_concerned(session, conversation)
     await classification.apply(
         session,
         conversation,
@@ -168,6 +169,7 @@ async def transfer(
         note=given.note,
         catalog=catalog,
         wait_s=context.settings.transfer_wait_s,
+        again_s=context.settings.offer_again_s,
     )
     return await _shown(session, conversation)
 

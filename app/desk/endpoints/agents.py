@@ -23,7 +23,7 @@ from app.desk.endpoints.agent_places import (
     shape_of,
     shapes_of,
 )
-from app.desk.endpoints.leaving import hand_back
+from app.desk.endpoints.leaving import hand_back, in_hand
 from app.desk.endpoints.shared import (
     CatalogDep,
     ContextDep,
@@ -46,8 +46,9 @@ from app.desk.endpoints.shared import (
 from app.edge import SessionDep
 from app.errors import Conflict
 from app.ids import new_token, token_hash
-from app.models import Agent, ApiToken, TeamMember
+from app.models import Agent, ApiToken, Conversation, TeamMember
 from app.models.words import Availability, Role, TokenKind
+from app.routing import fitness
 from app.routing.members import QUEUE_AGENT
 from app.wakeups import wake
 
@@ -194,17 +195,20 @@ async def change_agent(
     catalog: CatalogDep,
     principal: Admin,
 ) -> AgentShape:
-    """Deactivating takes back what they hold, as DELETE does. Who is no supervisor any more listens nowhere."""
-    await _take_back(session, principal, agent_id, given, catalog)
+    """Deactivating takes back what they hold, as DELETE does. Who is no supervisor any more listens nowhere. Offers that
+    would not be made to them any more are withdrawn."""
+    held = await _take_back(session, principal, agent_id, given, catalog)
     row = await locked(session, Agent, agent_id, _WHAT)
     require_version(request, row)
     if given.active is False and row.active:
-        _require_free(row)
+        await _require_free(session, row)
     changed = change(row, {name: value for name, value in given.given().items() if name not in PLACES})
     changed += await place(session, row, given)
     if not row.active:
         row.availability = Availability.OFFLINE
     await save(session, row, new_version=True)
+    await fitness.withdraw(session, held, [agent_id], actor=principal.actor)
+    await session.refresh(row)
     await record(session, principal, "agent.updated", id=row.id, changed=changed)
     await context.catalog.changed(session)
     await wake(session, "dispatch")
@@ -221,7 +225,7 @@ async def deactivate_agent(
     row = await locked(session, Agent, agent_id, _WHAT)
     if not row.active:
         return
-    _require_free(row)
+    await _require_free(session, row)
     change(row, {"active": False, "availability": Availability.OFFLINE})
     await _revoke_tokens(session, row)
     await save(session, row, new_version=True)
@@ -231,21 +235,26 @@ async def deactivate_agent(
 
 async def _take_back(
     session: AsyncSession, principal: Principal, agent_id: UUID, given: AgentChange, catalog: Catalog
-) -> None:
-    """Before the agent's row is locked: conversations come first in the order of locks."""
+) -> list[Conversation]:
+    """Before the agent's row is locked: conversations come first in the order of locks. Returns what is offered to them,
+    where that may have to be withdrawn."""
+    if not given.model_fields_set & {"active", "role", "skills", *PLACES}:
+        return []
+    for conversation_id in (await session.execute(_TOUCHED, {"agent": agent_id})).scalars().all():
+        await queries.lock(session, conversation_id)
     if given.active is False:
-        for conversation_id in (await session.execute(_TOUCHED, {"agent": agent_id})).scalars().all():
-            await queries.lock(session, conversation_id)
         await hand_back(session, principal, agent_id, catalog)
         await participants.remove_everywhere(session, agent_id, actor=principal.actor)
     elif given.role is Role.AGENT:
         roles = participants.LISTENING
         await participants.remove_everywhere(session, agent_id, actor=principal.actor, roles=roles)
+    return await fitness.hold(session, [agent_id])
 
 
-def _require_free(agent: Agent) -> None:
-    """The row is held, so nobody can offer them anything until we are done; something may have come just before."""
-    if agent.load > 0:
+async def _require_free(session: AsyncSession, agent: Agent) -> None:
+    """The row is held, so nobody can offer them anything until we are done; something may have come just before (what
+    is parked adds nothing to their load)."""
+    if await in_hand(session, agent.id):
         raise Conflict("the agent was given something this very moment; try again", load=agent.load)
 
 

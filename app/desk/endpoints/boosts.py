@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import Field, model_validator
+from sqlalchemy import func
 from sqlmodel import col, select
 
 from app.desk.auth import Admin, Supervisor
@@ -30,7 +31,7 @@ from app.desk.endpoints.shared import (
     tag,
 )
 from app.edge import SessionDep
-from app.errors import Invalid
+from app.errors import AlreadyExists, Invalid
 from app.models import Boost
 from app.models.words import BoostFact, Matter, Severity
 
@@ -44,7 +45,7 @@ HeadStart = Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False, descri
 class NewBoost(Body):
     """`fact` is `value`: of the conversation (matter, severity, channel_type) or its contact (tier; risk, an attribute).
 
-    `repeat` holds when the contact came with another matter within as many days as `value` says.
+    Upper and lower case are the same. `repeat` holds when the contact came with another matter within as many days as `value` says.
     """
 
     fact: BoostFact
@@ -81,12 +82,23 @@ def _checked(fact: BoostFact, value: str) -> str:
     return str(int(value))
 
 
+async def _require_one_of_a_kind(session: SessionDep, row: Boost) -> None:
+    """Upper and lower case are the same, so that nothing is added twice. Raises AlreadyExists."""
+    twin = select(Boost.id).where(
+        col(Boost.fact) == row.fact, func.lower(col(Boost.value)) == row.value.lower(), col(Boost.id) != row.id
+    )
+    with session.no_autoflush:
+        if (await session.exec(twin)).first() is not None:
+            raise AlreadyExists("a boost for this exists already", field="value")
+
+
 @router.post("/boosts", status_code=201)
 async def create_boost(
     given: NewBoost, response: Response, session: SessionDep, context: ContextDep, principal: Admin
 ) -> BoostShape:
     """For conversations that come to a queue from now on; all that hold are added up."""
     row = Boost(fact=given.fact, value=_checked(given.fact, given.value), boost_s=given.boost_s)
+    await _require_one_of_a_kind(session, row)
     await save(session, row)
     await record(session, principal, "boost.created", id=row.id, fact=row.fact, value=row.value, boost_s=row.boost_s)
     await context.catalog.changed(session)
@@ -128,6 +140,7 @@ async def change_boost(
     if given.value is not None:
         fields["value"] = _checked(BoostFact(row.fact), given.value)
     changed = change(row, fields)
+    await _require_one_of_a_kind(session, row)
     await save(session, row, new_version=True)
     await record(session, principal, "boost.updated", id=row.id, changed=changed, value=row.value, boost_s=row.boost_s)
     await context.catalog.changed(session)

@@ -189,12 +189,18 @@ async def change_contact(
     session: SessionDep,
     principal: CurrentPrincipal,
 ) -> ContactShape:
+    """Another tier or risk counts at once for what waits."""
+    boosting = bool(given.model_fields_set & {"tier", "attributes"})
+    await _visible(session, principal, contact_id)
+    held = await contacts.hold_waiting(session, contact_id) if boosting else []
     row = await _visible(session, principal, contact_id, lock=True)
     if row.merged_into is not None:
         raise Conflict("this contact was merged into another", merged_into=str(row.merged_into))
     require_version(request, row)
     changed = change(row, given.given())
     await save(session, row, new_version=True)
+    if held:
+        await contacts.boost_again(session, held)
     await record(session, principal, "contact.updated", id=row.id, changed=changed)
     tag(response, row)
     return ContactShape.model_validate(row)

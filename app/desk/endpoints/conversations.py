@@ -24,7 +24,7 @@ from app.desk.endpoints.conversation_shapes import (
     ParticipantShape,
     PendingOffer,
 )
-from app.desk.endpoints.shared import ContextDep, Page, PagingDep, api_router, cursor_of, page_of
+from app.desk.endpoints.shared import CatalogDep, ContextDep, Page, PagingDep, api_router, cursor_of, page_of
 from app.edge import SessionDep
 from app.models import Agent, Conversation, Event, Message, Offer, Participant, QueueTeam, TeamMember
 from app.models.words import Category, ConversationStatus, Direction, EventScope, OfferStatus
@@ -199,7 +199,10 @@ async def explain_sla(conversation_id: UUID, session: SessionDep, principal: Cur
 
 
 @router.get("/conversations/{conversation_id}/routing")
-async def explain_routing(conversation_id: UUID, session: SessionDep, principal: CurrentPrincipal) -> dict[str, Any]:
-    """Each decision: candidates, scores, who was left out and why; and how it stands now."""
+async def explain_routing(
+    conversation_id: UUID, session: SessionDep, catalog: CatalogDep, principal: CurrentPrincipal
+) -> dict[str, Any]:
+    """Each decision: candidates, scores, who was left out and why; and how it stands `now`, with whether its queue is
+    closed and when it opens."""
     row = await visible(session, principal, conversation_id)
-    return await explain.routing(session, row)
+    return await explain.routing(session, row, catalog)

@@ -25,9 +25,9 @@ _REASON = "agent_deactivated"
 async def hand_back(session: AsyncSession, principal: Principal, agent_id: UUID, catalog: Catalog) -> None:
     """Call it before the agent's row is locked: conversations come first in the order of locks.
 
-    What reaches the agent after our look shows in the load of the locked row.
+    What reaches the agent after our look is `in_hand` once their row is locked.
     """
-    held = [await queries.lock(session, conversation_id) for conversation_id in await _in_hand(session, agent_id)]
+    held = [await queries.lock(session, conversation_id) for conversation_id in await in_hand(session, agent_id)]
     if not held:
         return
     actor = principal.actor
@@ -37,7 +37,8 @@ async def hand_back(session: AsyncSession, principal: Principal, agent_id: UUID,
             await _take_back(session, principal, conversation, agent_id, catalog)
 
 
-async def _in_hand(session: AsyncSession, agent_id: UUID) -> list[UUID]:
+async def in_hand(session: AsyncSession, agent_id: UUID) -> list[UUID]:
+    """The conversations that an agent is offered or has, by id."""
     offered = select(Offer.conversation_id).where(
         col(Offer.agent_id) == agent_id, col(Offer.status) == OfferStatus.PENDING
     )

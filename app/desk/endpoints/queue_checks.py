@@ -22,12 +22,16 @@ class Ring(Body):
     """From `after_s` seconds in the queue on, these skills are not asked for, and agents up to this level are asked."""
 
     after_s: Annotated[float, Field(gt=0, le=2_592_000, allow_inf_nan=False)]
-    drop_skills: Words = Field(default_factory=list)
+    drop_skills: Words = Field(
+        default_factory=list,
+        description="of the queue or of single conversations; one that nothing there asks for is no mistake",
+    )
     max_level: Annotated[int, Field(ge=1, le=9)] | None = None
 
 
 def check_rings(rings: Sequence[Ring]) -> list[dict[str, Any]]:
-    """As they are stored: by `after_s`. Raises Invalid for two at the same time, and for one that widens nothing."""
+    """As they are stored: by `after_s`. Raises Invalid for two at the same time, for one that widens nothing, and for
+    one that asks lower levels than one before it."""
     seen: set[float] = set()
     for number, ring in enumerate(rings):
         if ring.after_s in seen:
@@ -35,7 +39,13 @@ def check_rings(rings: Sequence[Ring]) -> list[dict[str, Any]]:
         if not ring.drop_skills and ring.max_level is None:
             raise Invalid("a ring drops skills, names a level, or both", field=f"rings.{number}")
         seen.add(ring.after_s)
-    return [ring.model_dump() for ring in sorted(rings, key=lambda ring: ring.after_s)]
+    in_order = sorted(enumerate(rings), key=lambda each: each[1].after_s)
+    widest = 0
+    for number, ring in in_order:
+        if ring.max_level is not None and ring.max_level < widest:
+            raise Invalid(f"an earlier ring asks up to level {widest} already", field=f"rings.{number}.max_level")
+        widest = ring.max_level or widest
+    return [ring.model_dump() for _, ring in in_order]
 
 
 async def check_settings(session: AsyncSession, row: Queue) -> None:

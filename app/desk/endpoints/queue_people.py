@@ -14,6 +14,7 @@ from app.desk.auth import Admin, CurrentPrincipal, Principal
 from app.desk.endpoints.shared import Body, ContextDep, Page, PagingDep, Shape, api_router, one, page_of, record
 from app.edge import SessionDep
 from app.models import Agent, Queue, QueueMember, QueueTeam, Team
+from app.routing import fitness, members
 from app.routing.members import QUEUE_AGENT
 from app.wakeups import wake
 
@@ -87,11 +88,13 @@ async def add_member(
 async def remove_member(
     queue_id: UUID, agent_id: UUID, session: SessionDep, context: ContextDep, principal: Admin
 ) -> None:
-    """Their conversations stay theirs. Who serves it in a team still does."""
+    """Their conversations stay theirs; offers from it are withdrawn. Who serves it in a team still does."""
     await one(session, Queue, queue_id, _WHAT)
+    held = await fitness.hold(session, [agent_id])
     statement = delete(QueueMember).where(col(QueueMember.queue_id) == queue_id, col(QueueMember.agent_id) == agent_id)
     removed = await session.execute(statement.returning(col(QueueMember.agent_id)))
     if removed.first() is not None:
+        await fitness.withdraw(session, held, [agent_id], actor=principal.actor)
         await _changed(session, context, principal, "queue.member_removed", id=queue_id, agent_id=agent_id)
 
 
@@ -129,10 +132,14 @@ async def add_queue_team(
 async def remove_queue_team(
     queue_id: UUID, team_id: UUID, session: SessionDep, context: ContextDep, principal: Admin
 ) -> None:
+    """Conversations stay with who has them; offers from it are withdrawn from who serves it in no other way."""
     await one(session, Queue, queue_id, _WHAT)
+    mates = await members.mates_of(session, team_id)
+    held = await fitness.hold(session, mates)
     statement = delete(QueueTeam).where(col(QueueTeam.queue_id) == queue_id, col(QueueTeam.team_id) == team_id)
     removed = await session.execute(statement.returning(col(QueueTeam.team_id)))
     if removed.first() is not None:
+        await fitness.withdraw(session, held, mates, actor=principal.actor)
         await _changed(session, context, principal, "queue.team_removed", id=queue_id, team_id=team_id)
 
 

@@ -32,6 +32,7 @@ from app.desk.endpoints.shared import (
 )
 from app.edge import SessionDep
 from app.models import Agent, Team, TeamMember
+from app.routing import fitness, members
 from app.wakeups import wake
 
 router = api_router("teams")
@@ -118,9 +119,13 @@ async def change_team(
 
 @router.delete("/teams/{team_id}", status_code=204)
 async def delete_team(team_id: UUID, session: SessionDep, context: ContextDep, principal: Admin) -> None:
-    """Its members serve its queues no more, unless by themselves or by another team. Their conversations stay theirs."""
+    """Its members serve its queues no more, unless by themselves or by another team. Their conversations stay theirs;
+    offers from these queues are withdrawn."""
+    mates = await members.mates_of(session, team_id)
+    held = await fitness.hold(session, mates)
     row = await locked(session, Team, team_id, _WHAT)
     await session.delete(row)
+    await fitness.withdraw(session, held, mates, actor=principal.actor)
     await record(session, principal, "team.deleted", id=team_id, name=row.name)
     await context.catalog.changed(session)
 
@@ -159,10 +164,12 @@ async def add_team_member(
 async def remove_team_member(
     team_id: UUID, agent_id: UUID, session: SessionDep, context: ContextDep, principal: Admin
 ) -> None:
-    """Their conversations stay theirs."""
+    """Their conversations stay theirs; offers from the team's queues are withdrawn."""
     await one(session, Team, team_id, _WHAT)
+    held = await fitness.hold(session, [agent_id])
     statement = delete(TeamMember).where(col(TeamMember.team_id) == team_id, col(TeamMember.agent_id) == agent_id)
     removed = await session.execute(statement.returning(col(TeamMember.agent_id)))
     if removed.first() is not None:
+        await fitness.withdraw(session, held, [agent_id], actor=principal.actor)
         await record(session, principal, "team.member_removed", id=team_id, agent_id=agent_id)
         await context.catalog.changed(session)

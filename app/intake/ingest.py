@@ -27,9 +27,9 @@ from app.intake.lane import Entry, Lane, Outcome
 from app.intake.prepare import Prepared, Preparer
 from app.intake.store import FileStore
 from app.models import InboundJournal, Message
-from app.models.words import ConversationStatus, JournalStatus
+from app.models.words import ConversationStatus, JournalStatus, Matter
 from app.routing import offers, queues
-from app.routing.classify import RANK
+from app.routing.classify import RANK, graver, worse
 from app.settings import Settings
 from app.vault import Vault
 
@@ -205,14 +205,16 @@ class Intake:
         found = prepared.classified
         if conversation.status == ConversationStatus.CLOSED or conversation.corrected:
             return
-        if RANK[found.category] > RANK[conversation.category]:
+        if graver(found, category=conversation.category, severity=conversation.severity):
+            rises = RANK[found.category] >= RANK[conversation.category]
+            stays = conversation.matter == Matter.COMPLAINT and found.matter != Matter.COMPLAINT
             await classification.apply(
                 session,
                 conversation,
-                category=found.category,
-                matter=found.matter,
-                severity=found.severity,
-                complaint_type=found.complaint_type,
+                category=found.category if rises else conversation.category,
+                matter=conversation.matter if stays else found.matter,
+                severity=worse(found.severity, conversation.severity),
+                complaint_type=conversation.complaint_type if stays else found.complaint_type,
                 source="rules",
                 fired=found.fired,
             )

@@ -160,7 +160,10 @@ BEGIN
                WHEN c.id IS NULL OR c.status = 'closed' THEN 'retry'
                WHEN (p_item[k.n]->>'automatic')::boolean THEN NULL  -- an auto-reply moves nothing
                WHEN c.status <> 'open' THEN 'slow'
-               WHEN NOT c.corrected AND (p_item[k.n]->>'rank')::int > CASE c.category WHEN 'urgent' THEN 2 WHEN 'complex' THEN 1 ELSE 0 END THEN 'slow'
+               WHEN NOT c.corrected AND (  -- it is more urgent, or worse, than we knew (classify.graver)
+                   (p_item[k.n]->>'rank')::int > CASE c.category WHEN 'urgent' THEN 2 WHEN 'complex' THEN 1 ELSE 0 END
+                   OR CASE p_item[k.n]->>'severity' WHEN 'critical' THEN 2 WHEN 'major' THEN 1 ELSE 0 END
+                      > CASE c.severity WHEN 'critical' THEN 2 WHEN 'major' THEN 1 ELSE 0 END) THEN 'slow'
                END ORDER BY k.n),
            bool_or(c.first_replied_at IS NOT NULL AND c.limits[3] IS NOT NULL)
     INTO v_known, v_outcome, v_turns

@@ -34,6 +34,7 @@ from app.routing.screen import Screen
 __all__ = ["RANK", "Classified", "Classifier", "check_pattern", "check_scores"]
 
 RANK: Mapping[str, int] = {"routine": 0, "complex": 1, "urgent": 2}
+_GRAVITY: Mapping[str | None, int] = {Severity.CRITICAL.value: 2, Severity.MAJOR.value: 1}
 
 CATEGORY_NEEDS = 3
 MATTER_NEEDS = 2
@@ -96,6 +97,16 @@ class _Rule:
     name: str
     scores: Mapping[str, Any]
     alarm: bool
+
+
+def graver(found: Classified, *, category: str, severity: str | None) -> bool:
+    """Whether a later message shows a matter to be more urgent, or worse, than it was taken for."""
+    return RANK[found.category] > RANK[category] or _GRAVITY.get(found.severity, 0) > _GRAVITY.get(severity, 0)
+
+
+def worse(one: str | None, other: str | None) -> str | None:
+    """The graver severity of two; the first where they are alike."""
+    return other if _GRAVITY.get(other, 0) > _GRAVITY.get(one, 0) else one or other
 
 
 class Classifier:

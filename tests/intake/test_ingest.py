@@ -191,6 +191,17 @@ async def test_a_more_urgent_message_raises_the_conversation(database: Database,
     assert entry.weight == 2
 
 
+async def test_a_graver_message_of_the_same_urgency_raises_the_severity(database: Database, door: Door) -> None:
+    await door.come_in(message("g1", text="URGENT, please call me back as soon as possible about my order"))
+    before = await conversation(database)
+    assert (before.category, before.severity) == ("urgent", None)
+    await door.come_in(message("g2", text="This is a formal complaint: your product burnt my child, I call my lawyer"))
+    after = await conversation(database)
+    assert (after.category, after.matter, after.severity) == ("urgent", "complaint", "critical")
+    await door.come_in(message("g3", text="URGENT, please call me back"))
+    assert (await conversation(database)).severity == "critical", "it is never lowered by the rules"
+
+
 async def test_a_priority_raised_for_a_missed_limit_hides_no_urgency(database: Database, door: Door) -> None:
     await door.come_in(message("m1", text="where is my parcel"))
     async with database.begin() as session:

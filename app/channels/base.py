@@ -89,14 +89,96 @@ class InboundMessage:
     automatic: bool = False
 
 
+class SendFailure(StrEnum):
+    """What to do about a failed send; one list for all channels (channels.md 8.3).
+
+    WINDOW: the time to answer on this channel is over. QUOTA: nothing more may be sent until it is reset.
+    """
+
+    RETRY = "retry"
+    UNKNOWN = "unknown"
+    REAUTH = "reauth"
+    PERMANENT = "permanent"
+    RECIPIENT = "recipient"
+    WINDOW = "window"
+    QUOTA = "quota"
+    CONFIG = "config"
+
+
+class ChangeKind(StrEnum):
+    EDIT = "edit"
+    DELETE = "delete"
+    REACTION = "reaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a customer did to a message that exists. `key` is stable and unique in the channel, like an external_id.
+
+    The message is theirs (`external_id`) or ours (`provider_message_id`); both may be given when the provider's word
+    fits either. `text` is the new text of an edit, the emoji of a reaction; a reaction that was taken back has None.
+    """
+
+    key: str
+    kind: ChangeKind
+    sender: Sender
+    external_id: str | None = None
+    provider_message_id: str | None = None
+    text: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A message that one of us wrote elsewhere, in the provider's own app: it belongs to the conversation as outbound."""
+
+    external_id: str
+    recipient: Sender
+    text: str
+    sent_at: datetime | None = None
+    files: Sequence[InboundFile | RemoteFile] = ()
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallUpdate:
+    """How a telephone call stands. All updates of one `call_id` are one message, which grows.
+
+    `state` is ringing, answered, ended, missed, voicemail, or None for one that only adds to the call. `cause` is the
+    provider's word for the end. `order` sorts updates that overtake each other, where the provider counts them.
+    """
+
+    key: str
+    call_id: str
+    sender: Sender
+    direction: str = "inbound"
+    state: str | None = None
+    at: datetime | None = None
+    order: int | None = None
+    duration_s: float | None = None
+    cause: str | None = None
+    recording: RemoteFile | None = None
+    transcript: str | None = None
+    digits: str | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class StatusUpdate:
-    """The provider's word on a message that we sent."""
+    """The provider's word on a message that we sent.
+
+    Some say only "read up to this moment" (`upto`): then it is of every message to `recipient` until then, and
+    `provider_message_id` is empty. `our_id` is our own message id, where the provider carries it back to us.
+    """
 
     provider_message_id: str
     status: str
     at: datetime | None = None
     detail: str | None = None
+    upto: datetime | None = None
+    recipient: Sender | None = None
+    our_id: str | None = None
+    failure: SendFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +186,9 @@ class Parsed:
     """A whole call. `ignored` names kinds that we know and do not act on; `errors` items that could not be read."""
 
     messages: Sequence[InboundMessage] = ()
+    changes: Sequence[Change] = ()
+    echoes: Sequence[Echo] = ()
+    calls: Sequence[CallUpdate] = ()
     statuses: Sequence[StatusUpdate] = ()
     ignored: Sequence[str] = ()
     errors: Sequence[str] = ()
@@ -150,17 +235,6 @@ class Sent:
     thread_key: str | None = None
 
 
-class SendFailure(StrEnum):
-    """What to do about a failed send; one list for all channels (channels.md 8.3)."""
-
-    RETRY = "retry"
-    UNKNOWN = "unknown"
-    REAUTH = "reauth"
-    PERMANENT = "permanent"
-    RECIPIENT = "recipient"
-    CONFIG = "config"
-
-
 class SendError(Exception):
     """Sending failed. `retry_after_s` is the provider's own wish."""
 
@@ -175,12 +249,27 @@ class Unparseable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the channel can carry. `idempotent_send`: a second send of the same message is harmless."""
+    """What the channel can carry. `idempotent_send`: a second send of the same message is harmless.
+
+    `text_limit` counts `text_unit`s; a longer text is split (`max_parts` messages at most). `file_limits` maps a kind (image, audio,
+    video, file) to bytes; empty: no files. `window_h` hours after the customer's last message replies end, but for
+    templates; within it `window_count` messages may be sent. `edits`, `deletes`, `reactions`: what customers can do.
+    """
 
     text_limit: int
     idempotent_send: bool
     live: bool = False
     files: bool = False
+    text_unit: str = "characters"
+    max_parts: int = 20
+    file_limits: Mapping[str, int] = field(default_factory=dict)
+    edits: bool = False
+    deletes: bool = False
+    reactions: bool = False
+    delivered: bool = False
+    read: bool = False
+    window_h: float | None = None
+    window_count: int | None = None
 
 
 ConfigModel: TypeAlias = type[BaseModel]  # spelt out here, because an adapter's own `type` shadows the builtin
@@ -201,6 +290,59 @@ class Adapter(Protocol):
 
     async def send(self, config: Any, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         """Raises SendError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the provider gets to read instead of our own short answer."""
+
+    body: bytes
+    media_type: str = "text/plain; charset=utf-8"
+    status: int = 200
+
+
+@runtime_checkable
+class Handshaking(Protocol):
+    """What an adapter has besides when its provider tests the webhook address by GET."""
+
+    def handshake(self, config: Any, call: Call) -> Reply:
+        """Raises app.errors.NotGenuine."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """What an adapter has besides when its provider reads our answer. It is given once the call is stored."""
+
+    def answer(self, config: Any, call: Call, parsed: Parsed) -> Reply:
+        """A pure function of the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What lay at the provider after a cursor; `cursor` is stored with the messages, in one transaction."""
+
+    parsed: Parsed
+    cursor: str
+    more: bool
+
+
+@runtime_checkable
+class Pulling(Protocol):
+    """What an adapter has besides when a call only rings a bell and the messages have to be fetched."""
+
+    def bell(self, config: Any, call: Call) -> Mapping[str, str] | None:
+        """What to pull (`source` names the cursor); None when this call is none."""
+
+    async def pull(self, config: Any, bell: Mapping[str, str], cursor: str, http: httpx.AsyncClient) -> Pulled:
+        """The next page. Raises SendError: the same reading of failures as for sending."""
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """What an adapter has besides when its credentials can be tried without sending anything."""
+
+    async def check(self, config: Any, http: httpx.AsyncClient) -> None:
+        """Raises SendError with REAUTH or CONFIG."""
 
 
 @runtime_checkable

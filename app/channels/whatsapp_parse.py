@@ -1,7 +1,7 @@
 """A call of the WhatsApp Cloud API, read: messages, edits, reactions, statuses, echoes of the phone app, calls."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from app.channels import meta
@@ -19,10 +19,9 @@ from app.channels.base import (
 from app.channels.meta import BadItem, Found, Json, moment, obj, sequence
 from app.channels.meta_graph import Codes
 from app.channels.text import key, word
+from app.channels.whatsapp_people import People, person
 from app.channels.whatsapp_show import Shown, shown
 
-# Business-scoped user id, its own or its parent's: two letters of a country, then letters and digits.
-_BSUID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _PART = re.compile(r".{1,100}:\d{1,3}/\d{1,3}")
 _STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
 _CALL_STATES = {"RINGING": "ringing", "ACCEPTED": "answered", "REJECTED": "missed"}
@@ -57,12 +56,12 @@ def _change(change: Any, phone_number_id: str, where: str, found: Found, codes: 
 
 
 def _value(value: Json, field: str, where: str, found: Found, codes: Codes) -> None:
-    contacts = [contact for contact in sequence(value.get("contacts")) if isinstance(contact, dict)]
+    people = People(sequence(value.get("contacts")))
     readers: dict[str, Callable[[Json], None]] = {
-        "messages": lambda item: _message(item, contacts, found),
-        "message_echoes": lambda item: _echo(item, contacts, value, found),
-        "calls": lambda item: _call(item, contacts, found),
-        "statuses": lambda item: _status(item, contacts, found, codes),
+        "messages": lambda item: _message(item, people, found),
+        "message_echoes": lambda item: _echo(item, people, value, found),
+        "calls": lambda item: _call(item, people, found),
+        "statuses": lambda item: _status(item, people, found, codes),
     }
     empty = True
     for name, read in readers.items():
@@ -79,56 +78,19 @@ def _value(value: Json, field: str, where: str, found: Found, codes: Codes) -> N
         found.ignore(field, "without items")
 
 
-def _contact(contacts: Sequence[Json], *ids: str | None) -> Json:
-    """The one that an id names; a single one is meant in any case, because WhatsApp writes some numbers in two ways."""
-    for contact in contacts:
-        if any(known in ids for known in (key(contact.get("wa_id")), key(contact.get("user_id"))) if known):
-            return contact
-    return contacts[0] if len(contacts) == 1 else {}
-
-
-def _is_bsuid(value: str | None) -> bool:
-    return value is not None and _BSUID.fullmatch(value) is not None
-
-
-def _person(contacts: Sequence[Json], number: str | None, user_id: str | None, parent: str | None = None) -> Sender:
-    """By phone number where WhatsApp gives it, else by user id; a reply reaches either. Raises BadItem without both.
-
-    Ids are opaque but for one thing: what looks like a user id is one, wherever it stands.
-    """
-    contact = _contact(contacts, number, user_id)
-    known = (number, user_id, key(contact.get("wa_id")), key(contact.get("user_id")))
-    phone = next((value for value in (number, known[2]) if value and not _is_bsuid(value)), None)
-    user = next((value for value in known if _is_bsuid(value)), None)
-    if phone is None and user is None:
-        user = user_id or known[3]
-    parent = next((value for value in (parent, key(contact.get("parent_user_id"))) if _is_bsuid(value)), None)
-    if phone is None and user is None:
-        raise BadItem("neither a phone number nor a user id")
-    address = {"to": phone, "recipient": user, "parent": parent}
-    profile = obj(contact.get("profile"))
-    return Sender(
-        kind="whatsapp",
-        value=phone or user or "",
-        name=word(profile.get("name")) or word(profile.get("username")),
-        phone=f"+{phone}" if phone and phone.isascii() and phone.isdigit() and 7 <= len(phone) <= 15 else None,
-        address={name: value for name, value in address.items() if value},
-    )
-
-
-def _sender(message: Json, contacts: Sequence[Json]) -> Sender:
+def _sender(message: Json, people: People) -> Sender:
     """In a group each person is somebody else than in private: an answer to one must not appear in the other."""
-    person = _person(
-        contacts, key(message.get("from")), key(message.get("from_user_id")), key(message.get("from_parent_user_id"))
+    who = person(
+        people, key(message.get("from")), key(message.get("from_user_id")), key(message.get("from_parent_user_id"))
     )
     group = key(message.get("group_id"))
     if group is None:
-        return person
+        return who
     return Sender(
         kind="whatsapp",
-        value=f"{group}:{person.value}",
-        name=person.name,
-        phone=person.phone,
+        value=f"{group}:{who.value}",
+        name=who.name,
+        phone=who.phone,
         address={"to": group, "recipient_type": "group"},
     )
 
@@ -138,12 +100,12 @@ def _id(item: Json) -> str:
     return key(item.get("id")) or meta.digest(item)
 
 
-def _message(message: Json, contacts: Sequence[Json], found: Found) -> None:
+def _message(message: Json, people: People, found: Found) -> None:
     kind = message.get("type")
     if kind == "system":
         found.ignore("system", obj(message.get("system")).get("type"))
         return
-    sender = _sender(message, contacts)
+    sender = _sender(message, people)
     if kind in ("edit", "revoke", "reaction"):
         found.changes.append(_changed(message, kind, sender))
         return
@@ -185,13 +147,13 @@ def _changed(message: Json, kind: str, sender: Sender, *, by_us: bool = False) -
     )
 
 
-def _echo(message: Json, contacts: Sequence[Json], value: Json, found: Found) -> None:
+def _echo(message: Json, people: People, value: Json, found: Found) -> None:
     """Written in the phone app. Some senders of this call mix up the two ends: our own number is never the customer."""
     own = "".join(filter(str.isdigit, str(obj(value.get("metadata")).get("display_phone_number", ""))))
     to = key(message.get("to"))
     if own and to == own and key(message.get("from")) not in (None, own):
         to = key(message.get("from"))
-    recipient = _person(contacts, to, key(message.get("to_user_id")), key(message.get("to_parent_user_id")))
+    recipient = person(people, to, key(message.get("to_user_id")), key(message.get("to_parent_user_id")))
     kind = message.get("type")
     if kind in ("edit", "revoke"):
         found.changes.append(_changed(message, kind, recipient, by_us=True))
@@ -212,9 +174,9 @@ def _echo(message: Json, contacts: Sequence[Json], value: Json, found: Found) ->
     )
 
 
-def _status(status: Json, contacts: Sequence[Json], found: Found, codes: Codes) -> None:
+def _status(status: Json, people: People, found: Found, codes: Codes) -> None:
     if status.get("type") == "call":
-        _call_status(status, contacts, found)
+        _call_status(status, people, found)
         return
     said = status.get("status")
     message_id, ours = key(status.get("id")), key(status.get("biz_opaque_callback_data"))
@@ -249,7 +211,7 @@ def _error_text(error: Any) -> str:
     return f"{word(error.get('code')) or 'no code'}: " + " - ".join(dict.fromkeys(text for text in said if text))
 
 
-def _call(call: Json, contacts: Sequence[Json], found: Found) -> None:
+def _call(call: Json, people: People, found: Found) -> None:
     """We take no calls over the internet here: the desk learns that somebody rang, and how it ended."""
     call_id, event = key(call.get("id")), call.get("event")
     if call_id is None:
@@ -268,7 +230,7 @@ def _call(call: Json, contacts: Sequence[Json], found: Found) -> None:
         CallUpdate(
             key=f"{call_id}:{event}",
             call_id=call_id,
-            sender=_person(contacts, key(call.get(end)), key(call.get(f"{end}_user_id"))),
+            sender=person(people, key(call.get(end)), key(call.get(f"{end}_user_id"))),
             direction="outbound" if outbound else "inbound",
             state=state,
             at=moment(call.get("timestamp")),
@@ -278,7 +240,7 @@ def _call(call: Json, contacts: Sequence[Json], found: Found) -> None:
     )
 
 
-def _call_status(status: Json, contacts: Sequence[Json], found: Found) -> None:
+def _call_status(status: Json, people: People, found: Found) -> None:
     call_id, said = key(status.get("id")), status.get("status")
     state = _CALL_STATES.get(said) if isinstance(said, str) else None
     if call_id is None or state is None:
@@ -288,7 +250,7 @@ def _call_status(status: Json, contacts: Sequence[Json], found: Found) -> None:
         CallUpdate(
             key=f"{call_id}:{said}",
             call_id=call_id,
-            sender=_person(contacts, key(status.get("recipient_id")), key(status.get("recipient_user_id"))),
+            sender=person(people, key(status.get("recipient_id")), key(status.get("recipient_user_id"))),
             direction="outbound",
             state=state,
             at=moment(status.get("timestamp")),

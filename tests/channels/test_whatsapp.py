@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -557,6 +558,18 @@ def test_any_call_is_read(body: Any, item: dict[str, Any], name: str) -> None:
 def test_any_bytes(body: bytes) -> None:
     with contextlib.suppress(Unparseable):
         parse(body)
+
+
+def test_a_full_call_is_read_in_no_time() -> None:
+    """Some 25 ms each where this was written; the limit catches what grows with the square."""
+    texts = [
+        {**PLAIN, "from": f"86{n}", "id": f"w{n}", "type": "text", "text": {"body": "x" * 300}} for n in range(1000)
+    ]
+    people = [{"wa_id": f"86{n}", "user_id": f"CN.{n}"} for n in range(1000)]
+    started = time.process_time()
+    assert len(parse(envelope(messages=texts, contacts=people)).messages) == 1000
+    assert len(parse(envelope(messages=[{"from": "z"}] * 8000, contacts=people * 8)).ignored) == 8000
+    assert time.process_time() - started < 3
 
 
 @pytest.fixture

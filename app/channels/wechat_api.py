@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -103,7 +103,7 @@ async def token(api: Api, http: httpx.AsyncClient, *, not_this: str | None = Non
     """
     key = _key(api)
     known = _tokens.get(key)
-    if known is not None and known.value != not_this and time.monotonic() < known.good_until:
+    if known is not None and known.value != not_this and monotonic() < known.good_until:
         return known.value
     running = _asking.setdefault(asyncio.get_running_loop(), {})
     task = running.get(key)
@@ -113,7 +113,7 @@ async def token(api: Api, http: httpx.AsyncClient, *, not_this: str | None = Non
     try:
         return (await asyncio.shield(task)).value
     except SendError as error:
-        if known is not None and known.value != not_this and time.monotonic() < known.ends:
+        if known is not None and known.value != not_this and monotonic() < known.ends:
             return known.value
         raise _again(error) from None
 
@@ -134,7 +134,7 @@ def _again(error: SendError) -> SendError:
 async def _ask(api: Api, http: httpx.AsyncClient) -> _Token:
     asked = api.token_call
     content = orjson.dumps(asked.json) if asked.json is not None else None
-    asked_at = time.monotonic()
+    asked_at = monotonic()
     answer = await request(api, http, asked.method, asked.path, params=asked.params, content=content, idempotent=True)
     value, lifetime = answer.get("access_token"), answer.get("expires_in")
     if not isinstance(value, str) or not value:

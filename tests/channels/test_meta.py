@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from app.channels import meta, meta_graph
-from app.channels.base import Call, Handshaking
+from app.channels.base import Adapter, Call, Checking, Fetching, Handshaking, Reply
 from app.channels.config import secret_fields, split
 from app.channels.instagram import InstagramAdapter
 from app.channels.instagram_config import InstagramConfig
@@ -86,7 +86,7 @@ PLAIN = {"app_secret": "shhh", "verify_token": "T", "access_token": "EAAtokentok
 WHATSAPP = WhatsAppConfig.model_validate({**PLAIN, "phone_number_id": "111"})
 MESSENGER = MessengerConfig.model_validate({**PLAIN, "account_id": "222"})
 INSTAGRAM = InstagramConfig.model_validate({**PLAIN, "account_id": "333"})
-CHANNELS: list[tuple[Any, Any]] = [
+CHANNELS: list[tuple[Adapter, Any]] = [
     (WhatsAppAdapter(), WHATSAPP),
     (MessengerAdapter(), MESSENGER),
     (InstagramAdapter(), INSTAGRAM),
@@ -104,14 +104,16 @@ def knock(adapter: Any, config: Any, **query: str) -> bytes:
     given = {"hub.mode": "subscribe", "hub.verify_token": "T", "hub.challenge": "1158201444"}
     for name, value in query.items():
         given[f"hub.{name}"] = value
-    assert isinstance(adapter, Handshaking)
-    reply = adapter.handshake(config, Call("GET", "https://x.example/", given, {}, b"", NOW))
+    reply: Reply = adapter.handshake(config, Call("GET", "https://x.example/", given, {}, b"", NOW))
     assert (reply.status, reply.media_type) == (200, "text/plain; charset=utf-8")
     return reply.body
 
 
 @pytest.mark.parametrize(("adapter", "config"), CHANNELS)
 def test_handshake(adapter: Any, config: Any) -> None:
+    assert isinstance(adapter, Handshaking)
+    assert isinstance(adapter, Fetching)
+    assert isinstance(adapter, Checking)
     assert knock(adapter, config) == b"1158201444"
     for wrong in ({"mode": "unsubscribe"}, {"verify_token": "t"}, {"verify_token": ""}, {"challenge": ""}):
         with pytest.raises(NotGenuine):
@@ -134,6 +136,7 @@ ODD_TIMES: list[Any] = [None, True, 0, -1, "", "soon", "٣", 10**30, "9" * 400, 
         ("2026-11-22T08:00:00+0000", NOW),
         ("2026-11-22T09:00:00+01:00", NOW),
         ("2026-11-22T08:00:00", NOW),
+        (999_999_999_999, datetime(2001, 9, 9, 1, 46, 39, 999_000, tzinfo=UTC)),
         (99_999_999_999, datetime(5138, 11, 16, 9, 46, 39, tzinfo=UTC)),
         *[(odd, None) for odd in ODD_TIMES],
     ],
@@ -229,6 +232,8 @@ def test_a_text_is_cut_where_a_reader_would() -> None:
     assert split_text("一二三。四五六。七八", 8, utf16) == ["一二三。四五六。", "七八"]
     assert split_text("a" * 10, 4, utf16) == ["aaaa", "aaaa", "aa"]
     assert split_text("  ", 4, utf16) == []
+    assert split_text("🇩🇪🇫🇷🇬🇧", 6, utf16) == ["🇩🇪", "🇫🇷", "🇬🇧"]
+    assert split_text("👩‍👩‍👧👩‍👩‍👧", 12, utf16) == ["👩‍👩‍👧", "👩‍👩‍👧"]
     assert [len(part.encode()) for part in split_text("中" * 1000, 1000, utf8)] == [999, 999, 999, 3]
     zalgo = split_text("e" + "\u0301" * 500, 100, utf16)
     assert "".join(zalgo) == "e" + "\u0301" * 500

@@ -750,6 +750,14 @@ async def test_odd_answers(server: GraphServer, answer: Any, expected: SendFailu
     assert (await failure(server)).failure is expected
 
 
+async def test_redirects_are_not_followed(server: GraphServer) -> None:
+    server.script = [(302, {"location": f"{server.base}/v24.0/elsewhere/messages"}, b"")]
+    async with httpx.AsyncClient(timeout=5, follow_redirects=True) as http:
+        with pytest.raises(SendError):
+            await ADAPTER.send(at(server), to_ana(), http)
+    assert len(server.paths) == 1
+
+
 async def test_how_long_to_wait(server: GraphServer) -> None:
     server.script = [refusal(130429, retry_after="17"), refusal(131056), refusal(131056, retry_after="3"), refusal(4)]
     waits = [(await failure(server)).retry_after_s for _ in range(4)]

@@ -199,9 +199,10 @@ async def request(
     raise failure(api, response, answer, access_token, idempotent=idempotent)
 
 
-def _code(answer: Mapping[str, Any]) -> int:
-    code = answer.get("errcode", 0)
-    return code if isinstance(code, int) and not isinstance(code, bool) else -1
+def _code(answer: object) -> int | None:
+    """None for what is no answer of theirs."""
+    code = answer.get("errcode", 0) if isinstance(answer, dict) else None
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
 def failure(
@@ -209,14 +210,14 @@ def failure(
 ) -> SendError:
     """What an answer that is no success means; its words without our secrets."""
     wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
-    if isinstance(answer, dict) and _code(answer):
-        code = _code(answer)
-        failure = api.codes.failures.get(code, SendFailure.PERMANENT)
+    code = _code(answer)
+    if code:
+        means = api.codes.failures.get(code, SendFailure.PERMANENT)
         wait_s = api.codes.waits_s.get(code) if wish is None else wish
-        said = clean(str(answer.get("errmsg") or "no reason")[:300])
+        said = str(answer.get("errmsg") or "no reason")
         for secret in (access_token, api.secret.get_secret_value()):
             said = said.replace(secret, "<secret>") if secret else said
-        return Refused(code, failure, f"errcode {code}: {said}", retry_after_s=wait_s)
+        return Refused(code, means, f"errcode {code}: {clean(said, 300)}", retry_after_s=wait_s)
     status = response.status_code
     detail = f"an answer that is not WeChat's (status {status})"
     if response.is_success:

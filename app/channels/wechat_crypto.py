@@ -84,10 +84,8 @@ def _content(plain: bytes, receiver: str) -> bytes:
     """16 random bytes, the length, the content, the receiver."""
     start = _RANDOM + _LENGTH
     end = start + int.from_bytes(plain[_RANDOM:start], "big")
-    if len(plain) < start or end > len(plain):
-        raise NotGenuine("the encrypted part does not fit the EncodingAESKey")
     if not hmac.compare_digest(plain[end:], receiver.encode()):
-        raise NotGenuine("the encrypted part is meant for another account")
+        raise NotGenuine("the encrypted part is not meant for this account")
     return plain[start:end]
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from app.channels import wechat_api, wechat_crypto, wechat_media, wechat_xml, wecom_parse
+from app.channels import wechat_api, wechat_crypto, wechat_media, wechat_xml, wecom_names, wecom_parse
 from app.channels.base import (
     Call,
     Capabilities,
@@ -122,7 +122,7 @@ class WecomAdapter:
         onward = answer.get("next_cursor")
         moved = isinstance(onward, str) and onward != "" and onward != cursor
         return Pulled(
-            parsed=wecom_parse.parse_page(answer.get("msg_list")),
+            parsed=await wecom_names.named(api, http, wecom_parse.parse_page(answer.get("msg_list"))),
             cursor=onward if isinstance(onward, str) and moved else cursor,
             more=moved and answer.get("has_more") in (1, True),
         )

@@ -418,6 +418,7 @@ async def test_errcodes(
         ((400, {}, b""), SendFailure.PERMANENT, None),
         ((200, {}, b"<html>a login page"), SendFailure.UNKNOWN, None),
         ((200, {}, b"[]"), SendFailure.UNKNOWN, None),
+        ((200, {}, b'{"errcode":"0"}'), SendFailure.UNKNOWN, None),
         ("drop", SendFailure.UNKNOWN, None),
     ],
 )
@@ -470,11 +471,28 @@ async def test_more_than_the_window_takes_is_not_begun(server: WechatServer, htt
     assert (server.tokens, server.asked) == (0, [])
 
 
-async def test_a_break_between_parts_is_for_people(server: WechatServer, http: httpx.AsyncClient) -> None:
-    server.script.answers += [said(0, "ok"), said(45047, "out of response count limit")]
+@pytest.mark.parametrize("answer", [said(45047, "out of response count limit"), said(-1, "busy"), "drop"])
+async def test_a_break_between_parts_is_for_people(server: WechatServer, http: httpx.AsyncClient, answer: Any) -> None:
+    server.script.answers += [said(0, "ok"), answer]
     error = await failure(server, http, to_person(text="word " * 800))
     assert error.failure is SendFailure.UNKNOWN
     assert "1 of 2 parts were sent" in error.detail
+
+
+async def test_a_short_wait_between_parts_is_waited(
+    server: WechatServer, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr("app.channels.wechat_api.asyncio.sleep", sleep)
+    server.script.answers += [said(0, "ok"), (429, {"retry-after": "3"}, b"")]
+    await ADAPTER.send(at(server), to_person(text="word " * 800), http)
+    assert ([seconds for seconds in waited if seconds], len(server.asked)) == ([3], 3)
 
 
 async def test_pictures_and_voices(server: WechatServer, http: httpx.AsyncClient) -> None:
@@ -512,6 +530,7 @@ async def test_a_file_is_fetched(server: WechatServer, http: httpx.AsyncClient) 
     assert await ADAPTER.fetch(at(server), PHOTO, http, limit=4) == b"JPEG"
     server.good = "TOKEN_2"
     assert await ADAPTER.fetch(at(server), PHOTO, http, limit=4) == b"JPEG"
+    server.media_type = "application/json"
     server.media["M"] = b'{"errcode":1}'  # a customer's own JSON file comes with a name
     assert await ADAPTER.fetch(at(server), PHOTO, http, limit=40) == b'{"errcode":1}'
 
@@ -548,6 +567,26 @@ async def test_a_file_that_cannot_be_fetched(
         await ADAPTER.fetch(at(server), PHOTO, http, limit=4)
     assert error.value.retry is retry
     assert server.good not in error.value.detail
+
+
+async def test_an_endless_file_is_not_read_to_its_end() -> None:
+    given_ = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal given_
+        while given_ < 1000:
+            given_ += 1
+            yield b"x" * 1000
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("stable_token"):
+            return httpx.Response(200, json={"access_token": "t", "expires_in": 7200})
+        return httpx.Response(200, content=endless(), headers={"content-type": "image/jpeg"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as http:
+        with pytest.raises(FetchError, match="more than 5000 bytes"):
+            await ADAPTER.fetch(config(api_base="https://endless.example"), PHOTO, http, limit=5000)
+    assert given_ <= 20
 
 
 async def test_no_media_id(http: httpx.AsyncClient) -> None:

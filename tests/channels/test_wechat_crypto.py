@@ -14,7 +14,7 @@ from app.channels import wechat_crypto, wechat_xml
 from app.channels.base import Call
 from app.errors import NotGenuine
 from tests.channels.makers import NOW
-from tests.support.wechat import Account, seal
+from tests.support.wechat import RANDOM, Account, encrypt, seal
 
 ACCOUNT = Account()
 
@@ -158,12 +158,21 @@ def test_signed_garbage_is_refused(garbage: bytes) -> None:
             wechat_crypto.unseal(SecretStr(ACCOUNT.aes_key), ACCOUNT.receiver, sealed)
 
 
-def test_padding_and_length_are_checked() -> None:
-    key = SecretStr(ACCOUNT.aes_key)
-    # Sealed with a receiver that ends in zeros: the right length, and a padding that is none.
-    for receiver in ("x" * 11 + "\0", "wx49f0ab532d5d035a\0"):
-        with pytest.raises(NotGenuine):
-            wechat_crypto.unseal(key, ACCOUNT.receiver, seal(ACCOUNT.aes_key, receiver, b"content"))
+@pytest.mark.parametrize(
+    "padded",
+    [
+        RANDOM + b"\0\0\0\1x" + ACCOUNT.receiver.encode() + b"\0" * 8 + b"\x09",
+        RANDOM + b"\0\0\0\1x" + ACCOUNT.receiver.encode() + b"\0" * 9,
+        RANDOM + b"\0\0\0\xff" + b"\x0c" * 12,
+        b"\x20" * 32,
+        b"\x0f" * 16,
+        b"\x21" * 48,
+    ],
+)
+def test_padding_and_length(padded: bytes) -> None:
+    """By somebody who knows the key."""
+    with pytest.raises(NotGenuine):
+        wechat_crypto.unseal(SecretStr(ACCOUNT.aes_key), ACCOUNT.receiver, encrypt(ACCOUNT.aes_key, padded))
 
 
 def test_json_envelopes_of_mini_programs() -> None:

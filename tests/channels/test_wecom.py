@@ -401,8 +401,27 @@ async def test_pulling_page_by_page(server: WechatServer, http: httpx.AsyncClien
             break
     assert (cursor, seen, server.tokens) == ("c3", ["x", "y"], 1)
     first = {"open_kfid": KF, "limit": 1000, "voice_format": 0, "token": "BELL"}
-    assert [asked.json for asked in server.asked] == [first, {**first, "cursor": "c1"}, {**first, "cursor": "c2"}]
-    assert {(asked.path, asked.query["access_token"]) for asked in server.asked} == {("kf/sync_msg", "TOKEN_1")}
+    pages = [asked for asked in server.asked if asked.path == "kf/sync_msg"]
+    assert [asked.json for asked in pages] == [first, {**first, "cursor": "c1"}, {**first, "cursor": "c2"}]
+    assert {asked.query["access_token"] for asked in server.asked} == {"TOKEN_1"}
+
+
+async def test_people_have_names(server: WechatServer, http: httpx.AsyncClient) -> None:
+    others = [item(external_userid=f"wm{number}", msgid=f"m{number}", text={"content": "x"}) for number in range(120)]
+    server.pages = [{"next_cursor": "c1", "msg_list": [*others, item(text={"content": "y"}), event("enter_session")]}]
+    server.people = [{"external_userid": "wm0", "nickname": "张三\0"}, {"external_userid": []}, 5, {"nickname": "x"}]
+    pulled = await ADAPTER.pull(at(server), BELL, "", http)
+    assert [message.sender.name for message in pulled.parsed.messages] == ["张三", *[None] * 120]
+    assert list(pulled.parsed.ignored) == ["enter_session"]
+    assert len(server.asked[-1].json["external_userid_list"]) == 100
+
+
+@pytest.mark.parametrize("answer", [said(48002, "api forbidden"), "drop", (200, {}, b"<html>")])
+async def test_a_name_is_not_worth_a_message(server: WechatServer, http: httpx.AsyncClient, answer: Any) -> None:
+    one = {"next_cursor": "c1", "msg_list": [item(text={"content": "x"})]}
+    server.script.answers += [said(0, "ok", **one), answer]
+    (message,) = (await ADAPTER.pull(at(server), BELL, "", http)).parsed.messages
+    assert (message.text, message.sender.name) == ("x", None)
 
 
 async def test_an_old_bell_is_pulled_without_its_token(server: WechatServer, http: httpx.AsyncClient) -> None:

@@ -23,11 +23,15 @@ RANDOM = b"1234567890123456"
 
 
 def seal(aes_key: str, receiver: str, content: bytes, random: bytes = RANDOM) -> str:
-    key = base64.b64decode(aes_key + "=")
     plain = random + len(content).to_bytes(4, "big") + content + receiver.encode()
     count = 32 - len(plain) % 32
+    return encrypt(aes_key, plain + bytes([count]) * count)
+
+
+def encrypt(aes_key: str, padded: bytes) -> str:
+    key = base64.b64decode(aes_key + "=")
     encryptor = Cipher(AES(key), CBC(key[:16])).encryptor()
-    return base64.b64encode(encryptor.update(plain + bytes([count]) * count) + encryptor.finalize()).decode()
+    return base64.b64encode(encryptor.update(padded) + encryptor.finalize()).decode()
 
 
 def sign(*parts: str) -> str:
@@ -113,6 +117,8 @@ class WechatServer(HttpServer):
         self.asked: list[Asked] = []
         self.uploads: list[Upload] = []
         self.media: dict[str, bytes] = {}
+        self.media_type = "image/jpeg"
+        self.people: list[Any] = []
         self.pages: list[dict[str, Any]] = []
 
     async def api(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -136,6 +142,8 @@ class WechatServer(HttpServer):
             return answer
         if name == "kf/sync_msg":
             return said(0, "ok", **self.pages.pop(0))
+        if name == "kf/customer/batchget":
+            return said(0, "ok", customer_list=self.people)
         return said(0, "ok")
 
     def _token(self, name: str, query: dict[str, str], body: bytes) -> Answer:
@@ -160,7 +168,7 @@ class WechatServer(HttpServer):
         found = self.media.get(query["media_id"])
         if found is None:
             return said(40007, "invalid media_id")
-        return 200, {"content-type": "image/jpeg", "content-disposition": 'attachment; filename="x.jpg"'}, found
+        return 200, {"content-type": self.media_type, "content-disposition": 'attachment; filename="x.jpg"'}, found
 
     def _upload(self, query: dict[str, str], headers: dict[str, str], body: bytes) -> Answer:
         head = f"content-type: {headers['content-type']}\r\n\r\n".encode()

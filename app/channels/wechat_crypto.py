@@ -21,6 +21,7 @@ _CIPHER_BLOCK = 16
 _PADDING = 32  # they pad up to 32 bytes, not to the cipher's 16
 _RANDOM = 16
 _LENGTH = 4
+_BODY_LIMIT = 1_000_000  # theirs have a few thousand bytes, and anybody may call
 
 
 def signature(*parts: str) -> str:
@@ -47,6 +48,8 @@ def opened(call: Call, *, token: SecretStr, aes_key: SecretStr, receiver: str) -
 
     What stands beside the encrypted part (compatibility mode has the plain text there) is not read. Raises NotGenuine.
     """
+    if len(call.body) > _BODY_LIMIT:
+        raise NotGenuine("the body is too large")
     try:
         sealed = wechat_xml.read(call.body).get("Encrypt")
     except wechat_xml.BadBody:

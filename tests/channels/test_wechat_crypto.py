@@ -150,6 +150,11 @@ def test_bodies_without_an_encrypted_part(body: bytes) -> None:
         opened(Call("POST", "x", query, {}, body, NOW))
 
 
+def test_a_large_body_is_not_even_read() -> None:
+    with pytest.raises(NotGenuine, match="too large"):
+        opened(ACCOUNT.push(b"x" * 1_000_000, NOW))
+
+
 @given(st.binary(max_size=100))
 def test_signed_garbage_is_refused(garbage: bytes) -> None:
     """Somebody who knows the token, but not the key."""

@@ -33,6 +33,7 @@ from app.routing.classify import RANK
 from app.settings import Settings
 from app.vault import Vault
 
+QUERY = "?"  # before the name of a part of the query, among the headers that the journal keeps
 _SLOW_ATTEMPTS = 20
 _logger = log.get("intake")
 
@@ -114,7 +115,9 @@ class Intake:
         account = await self._catalog.channel(row.channel_id) if row else None
         if row is None or account is None:
             raise NotFound("there is no such journal row, or its channel is inactive")
-        call = Call("POST", "", {}, {str(k): str(v) for k, v in row.headers.items()}, row.body, row.received_at)
+        headers = {str(name): str(value) for name, value in row.headers.items()}
+        query = {name.removeprefix(QUERY): value for name, value in headers.items() if name.startswith(QUERY)}
+        call = Call("POST", "", query, headers, row.body, row.received_at)
         stored = await self.store(
             account, transport="replay", headers=call.headers, body=row.body, parsed=read(account, call)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +16,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.catalog import CatalogCache, ChannelAccount
-from app.channels.base import Call, InboundFile, InboundMessage, Parsed, RemoteFile, StatusUpdate, Unparseable
+from app.channels.base import (
+    Call,
+    InboundFile,
+    InboundMessage,
+    Parsed,
+    Pulling,
+    RemoteFile,
+    StatusUpdate,
+    Unparseable,
+)
 from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
 from app.delivery import receipts
-from app.errors import NotFound, Problem
+from app.errors import Conflict, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
 from app.intake import lane as lanes
@@ -34,6 +44,7 @@ from app.settings import Settings
 from app.vault import Vault
 
 QUERY = "?"  # before the name of a part of the query, among the headers that the journal keeps
+PULL = "pull"
 _SLOW_ATTEMPTS = 20
 _logger = log.get("intake")
 
@@ -82,17 +93,20 @@ class Intake:
         headers: Mapping[str, str],
         body: bytes,
         parsed: Parsed,
+        bell: Mapping[str, str] | None = None,
     ) -> list[Stored]:
-        """Journal the raw call and store its messages, all in one commit; returns after it.
+        """Journal the raw call and store its messages and its bell, all in one commit; returns after it.
 
         A call without messages is journalled all the same: `ignored`, or `failed` with what could not be read.
         Raises Unavailable; then nothing of it is stored and the provider has to send it again.
         """
         correlation_id = log.correlation.get() or new_id().hex
         prepared = [await self._prepare(account, message, correlation_id) for message in parsed.messages]
-        entry = Entry(account.id, transport, headers, body, correlation_id, prepared)
+        entry = Entry(account.id, transport, headers, body, correlation_id, prepared, bell=bell)
         if parsed.errors:
             entry.status, entry.error = JournalStatus.FAILED, "; ".join(parsed.errors)
+        elif bell is not None:
+            entry.status = JournalStatus.STORED
         elif not prepared:
             entry.status, entry.error = JournalStatus.IGNORED, "; ".join(parsed.ignored) or None
         outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
@@ -117,9 +131,16 @@ class Intake:
             raise NotFound("there is no such journal row, or its channel is inactive")
         headers = {str(name): str(value) for name, value in row.headers.items()}
         query = {name.removeprefix(QUERY): value for name, value in headers.items() if name.startswith(QUERY)}
+        if row.transport == PULL:
+            raise Conflict("these messages were pulled, not sent to us: there is no call to read again")
         call = Call("POST", "", query, headers, row.body, row.received_at)
         stored = await self.store(
-            account, transport="replay", headers=call.headers, body=row.body, parsed=read(account, call)
+            account,
+            transport="replay",
+            headers=call.headers,
+            body=row.body,
+            parsed=read(account, call),
+            bell=bell_of(account, call),
         )
         async with self._database.begin() as session:
             row = await session.get(InboundJournal, journal_id, with_for_update=True)
@@ -242,3 +263,23 @@ def read(account: ChannelAccount, call: Call) -> Parsed:
     except Exception as error:
         _logger.error("adapter failed", channel_id=account.id, type=account.type, error=repr(error), exc_info=True)
         return Parsed(errors=[f"adapter failed: {error!r}"])
+
+
+def bell_of(account: ChannelAccount, call: Call) -> Mapping[str, str] | None:
+    """What a genuine call wants us to pull."""
+    if not _pulls(type(account.adapter)):
+        return None
+    assert isinstance(account.adapter, Pulling)
+    try:
+        return account.adapter.bell(account.config, call)
+    except Unparseable:
+        return None
+    except Exception as error:
+        _logger.error("adapter failed", channel_id=account.id, type=account.type, error=repr(error), exc_info=True)
+        return None
+
+
+@cache
+def _pulls(adapter: type[object]) -> bool:
+    """Looking a protocol up is too slow for every call."""
+    return issubclass(adapter, Pulling)

@@ -15,7 +15,7 @@ from app.channels.base import Answering, Call, Handshaking, Parsed, Reply
 from app.clock import now
 from app.context import Context, context_of
 from app.errors import MethodNotAllowed, NotFound, NotGenuine, TooLarge
-from app.intake.ingest import QUERY, read
+from app.intake.ingest import QUERY, bell_of, read
 
 CALLS = Counter("roundtrip_webhook_calls_total", "Provider calls that were stored", ["channel_type"])
 REFUSED = Counter("roundtrip_webhook_refused_total", "Provider calls that were not genuine", ["channel_type"])
@@ -58,7 +58,14 @@ async def take(context: Context, request: Request, channel_id: UUID) -> Response
         REFUSED.labels(account.type).inc()
         raise
     parsed = read(account, call)
-    await context.intake.store(account, transport="webhook", headers=_kept(call), body=call.body, parsed=parsed)
+    await context.intake.store(
+        account,
+        transport="webhook",
+        headers=_kept(call),
+        body=call.body,
+        parsed=parsed,
+        bell=bell_of(account, call),
+    )
     calls, seconds = _meters(account.type)
     calls.inc()
     seconds.observe(time.perf_counter() - started)

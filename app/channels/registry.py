@@ -8,6 +8,7 @@ from app.channels.partner import PartnerAdapter
 from app.channels.telegram import TelegramAdapter
 from app.channels.webchat import WebchatAdapter
 from app.channels.wechat import WechatAdapter
+from app.channels.wecom import WecomAdapter
 from app.channels.whatsapp import WhatsAppAdapter
 
 _ALL: tuple[Adapter, ...] = (
@@ -19,5 +20,6 @@ _ALL: tuple[Adapter, ...] = (
     MessengerAdapter(),
     InstagramAdapter(),
     WechatAdapter(),
+    WecomAdapter(),
 )
 ADAPTERS: dict[str, Adapter] = {adapter.type: adapter for adapter in _ALL}

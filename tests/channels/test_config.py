@@ -87,6 +87,7 @@ def test_what_is_secret() -> None:
         "email": {"smtp_url", "imap_url"},
         **{name: {"app_secret", "verify_token", "access_token"} for name in ("whatsapp", "messenger", "instagram")},
         "wechat": {"app_secret", "token", "encoding_aes_key"},
+        "wecom": {"secret", "token", "encoding_aes_key"},
     }
 
 
@@ -111,5 +112,6 @@ def test_adapters_are_named_as_in_the_protocol() -> None:
         "messenger",
         "instagram",
         "wechat",
+        "wecom",
     }
     assert all(name == adapter.type for name, adapter in ADAPTERS.items())

@@ -1,4 +1,4 @@
-"""Customers on WeChat: sealed pushes in, answered within their rules, custom messages out."""
+"""Customers on WeChat, pushed to us sealed, and on WeCom, where a call only rings and the messages are pulled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.clock import now
 from tests.journeys import steps
 from tests.journeys.conftest import Team
 from tests.support.server import Server
-from tests.support.wechat import Account, Asked, WechatServer, sign
+from tests.support.wechat import Account, Asked, WechatServer, seal, sign
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -84,3 +84,68 @@ async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
     assert [item["text"] for item in messages if item["direction"] == "inbound"] == [question]
     assert wechat.tokens == 1
     await wechat.stop()
+
+
+def page(*items: dict[str, Any], cursor: str, more: bool = False) -> dict[str, Any]:
+    return {"msg_list": list(items), "next_cursor": cursor, "has_more": int(more)}
+
+
+async def test_a_bell_is_rung_and_the_messages_are_pulled(team: Team) -> None:
+    account, kf = Account(receiver="ww6a112864f8022910"), f"wk{secrets.token_hex(14)}"
+    person = f"wm{secrets.token_hex(14)}"
+    wecom = WechatServer(account.receiver, SECRET)
+    await wecom.start()
+    config = {
+        "corp_id": account.receiver,
+        "secret": SECRET,
+        "open_kfid": kf,
+        "token": account.token,
+        "encoding_aes_key": account.aes_key,
+        "api_base": wecom.base,
+    }
+    channel = await team.server.make_channel("wecom", config, queue_id=team.queue_id)
+    url, answer = channel["webhook_url"], "星期一到货"
+
+    def said(number: int) -> dict[str, Any]:
+        item = {"msgid": f"{kf}-{number}", "open_kfid": kf, "external_userid": person, "send_time": 1795334400}
+        return {**item, "origin": 3, "msgtype": "text", "text": {"content": f"第{number}件 {person}"}}
+
+    async def ring(client: httpx.AsyncClient) -> None:
+        call = account.push(
+            f"<xml><ToUserName>{account.receiver}</ToUserName><CreateTime>1</CreateTime><MsgType>event</MsgType>"
+            f"<Event>kf_msg_or_event</Event><Token>BELL</Token><OpenKfId>{kf}</OpenKfId></xml>",
+            now(),
+        )
+        told = await client.post(url, params=dict(call.query), content=call.body)
+        assert (told.status_code, told.content) == (200, b"success")
+
+    wecom.people = [{"external_userid": person, "nickname": "小李"}]
+    wecom.pages = [page(said(1), cursor="c1", more=True), page(said(1), said(2), cursor="c2")]
+    async with httpx.AsyncClient() as client:
+        stamp = str(int(now().timestamp()))
+        echo = seal(account.aes_key, account.receiver, b"8230514")
+        test = {"msg_signature": sign(account.token, stamp, "n", echo), "timestamp": stamp, "nonce": "n"}
+        assert (await client.get(url, params={**test, "echostr": echo})).content == b"8230514"
+        assert (await client.get(url, params={**test, "nonce": "m", "echostr": echo})).status_code == 401
+        await ring(client)
+        conversation = await steps.take(team, f"第1件 {person}")
+        await team.desk.expect("message.created", lambda frame: f"第2件 {person}" in frame["message"]["text"])
+        sent = await steps.reply(team, conversation["id"], answer)
+        custom = (await asked(wecom, "kf/send_msg", answer)).json
+        assert custom.pop("msgid")
+        assert custom == {"touser": person, "open_kfid": kf, "msgtype": "text", "text": {"content": answer}}
+        await steps.delivered(team, sent)
+        wecom.pages = [page(said(3), cursor="c3")]
+        await ring(client)
+        await team.desk.expect("message.created", lambda frame: f"第3件 {person}" in frame["message"]["text"])
+    pulls = [call.json for call in wecom.asked if call.path == "kf/sync_msg"]
+    assert [pull.get("cursor") for pull in pulls] == [None, "c1", "c2"]
+    assert {(pull["token"], pull["open_kfid"]) for pull in pulls} == {("BELL", kf)}
+    assert conversation["contact"]["name"] == "小李"
+    await steps.resolve(team, conversation["id"])
+    receipt = await asked(wecom, "kf/send_msg", "/f/")
+    await steps.confirm(team, steps.link_in(receipt.json["text"]["content"]))
+    messages = (await team.server.api("GET", f"/conversations/{conversation['id']}/messages"))["items"]
+    inbound = [item["text"] for item in messages if item["direction"] == "inbound"]
+    assert inbound == [f"第{number}件 {person}" for number in (1, 2, 3)]
+    await wecom.stop()

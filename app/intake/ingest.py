@@ -18,6 +18,8 @@ from app import log
 from app.catalog import CatalogCache, ChannelAccount
 from app.channels.base import (
     Call,
+    Change,
+    Echo,
     InboundFile,
     InboundMessage,
     Parsed,
@@ -32,6 +34,7 @@ from app.delivery import receipts
 from app.errors import Conflict, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
+from app.intake import changes, echoes
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.prepare import Prepared, Preparer
@@ -105,12 +108,14 @@ class Intake:
         entry = Entry(account.id, transport, headers, body, correlation_id, prepared, bell=bell)
         if parsed.errors:
             entry.status, entry.error = JournalStatus.FAILED, "; ".join(parsed.errors)
-        elif bell is not None:
+        elif bell is not None or ((parsed.changes or parsed.echoes) and not prepared):
             entry.status = JournalStatus.STORED
         elif not prepared:
-            entry.status, entry.error = JournalStatus.IGNORED, "; ".join(parsed.ignored) or None
+            entry.status, entry.error = JournalStatus.IGNORED, _unused(parsed)
         outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
         stored = await self._finish(account, entry, outcomes)
+        await self._apply_echoes(account, parsed.echoes)
+        await self._apply_changes(account.id, parsed.changes)
         await self._apply_statuses(account.id, parsed.statuses)
         _logger.info(
             "call stored",
@@ -241,10 +246,26 @@ class Intake:
             )
             await queues.reclassified(session, conversation, await self._catalog.current())
 
+    async def _apply_echoes(self, account: ChannelAccount, said: Sequence[Echo]) -> None:
+        for echo in said:
+            files = [await self._keep(file) for file in echo.files]
+            async with self._database.begin() as session:
+                await echoes.apply(session, account, echo, files)
+
+    async def _apply_changes(self, channel_id: UUID, made: Sequence[Change]) -> None:
+        for change in made:
+            async with self._database.begin() as session:
+                await changes.apply(session, channel_id, change)
+
     async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
         for status in statuses:
             async with self._database.begin() as session:
                 await receipts.apply(session, channel_id, status)
+
+
+def _unused(parsed: Parsed) -> str | None:
+    """Names of what the call held besides, and nobody acts on."""
+    return "; ".join([*parsed.ignored, *(f"call {call.state or 'update'}" for call in parsed.calls)]) or None
 
 
 def _stored(outcome: Outcome) -> Stored:

@@ -202,3 +202,47 @@ async def test_a_refusal_that_comes_later_is_seen_at_the_desk(team: Team) -> Non
         assert await post(client, url, refused) == 200
         assert "131026" in (await heard(team, sent, "failed"))["error"]
     await graph.stop()
+
+
+async def test_what_is_changed_and_what_is_written_elsewhere_is_seen_at_the_desk(team: Team) -> None:
+    """Instagram: the answer got lost and its echo settles it; a colleague answers in the app; the customer takes back."""
+    kind, graph = KINDS[2], GraphServer(TOKEN)
+    await graph.start()
+    given = {"app_secret": SECRET, "verify_token": "our token", "access_token": TOKEN, "api_base": graph.base}
+    channel = await team.server.make_channel(kind.type, {**given, **kind.config}, queue_id=team.queue_id)
+    url, person = channel["webhook_url"], str(30_000_000_000 + secrets.randbelow(10**9))
+
+    def echo(mid: str, text: str) -> Json:
+        told = {"mid": mid, "text": text, "is_echo": True}
+        return _messaging("instagram", "333", sender={"id": "333"}, recipient={"id": person}, message=told)
+
+    async with httpx.AsyncClient() as client:
+        question = kind.said(person, f"My card is 4111 {person}")
+        mid = question["entry"][0]["messaging"][0]["message"]["mid"]
+        assert await post(client, url, question) == 200
+        conversation = await steps.take(team, person)
+        graph.script = ["drop"]
+        sent = await steps.reply(team, conversation["id"], "Here we are.")
+        await heard(team, sent, "unknown")
+        assert [await post(client, url, echo("mid.echo", "Here we are.")) for _ in range(2)] == [200, 200]
+        await heard(team, sent, "sent")
+        assert [await post(client, url, echo("mid.app", "And from the shop.")) for _ in range(2)] == [200, 200]
+        created = await team.desk.expect("message.created", lambda frame: "shop" in frame["message"]["text"])
+        assert created["message"]["author"] == {"type": "system", "id": None, "name": "elsewhere"}
+        now = int(time.time() * 1000)
+        unsent = _messaging("instagram", "333", sender={"id": person}, message={"mid": mid, "is_deleted": True})
+        heart = {"mid": "mid.echo", "action": "react", "reaction": "love", "emoji": "\u2764"}
+        liked = _messaging("instagram", "333", sender={"id": person}, timestamp=now, reaction=heart)
+        for told in (unsent, liked):
+            assert [await post(client, url, told) for _ in range(2)] == [200, 200]
+        deleted = await team.desk.expect("message.updated", lambda frame: frame["change"]["kind"] == "delete")
+        assert (deleted["seq"], deleted["change"]["text"]) == (1, None)
+        reacted = await team.desk.expect("message.updated", lambda frame: frame["change"]["kind"] == "reaction")
+        assert (reacted["message_id"], reacted["change"]["text"]) == (sent["message_id"], "\u2764")
+    messages = (await team.server.api("GET", f"/conversations/{conversation['id']}/messages"))["items"]
+    assert [(item["text"], item.get("deleted"), item.get("reactions")) for item in messages] == [
+        ("", True, None),
+        ("Here we are.", None, ["\u2764"]),
+        ("And from the shop.", None, None),
+    ]
+    await graph.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -23,10 +22,8 @@ from app.channels.base import (
     InboundFile,
     InboundMessage,
     Parsed,
-    Pulling,
     RemoteFile,
     StatusUpdate,
-    Unparseable,
 )
 from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
@@ -38,6 +35,7 @@ from app.intake import changes, echoes
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.prepare import Prepared, Preparer
+from app.intake.reading import QUERY, bell_of, read
 from app.intake.store import FileStore
 from app.models import InboundJournal, Message
 from app.models.words import ConversationStatus, JournalStatus
@@ -46,7 +44,6 @@ from app.routing.classify import RANK
 from app.settings import Settings
 from app.vault import Vault
 
-QUERY = "?"  # before the name of a part of the query, among the headers that the journal keeps
 PULL = "pull"
 _SLOW_ATTEMPTS = 20
 _logger = log.get("intake")
@@ -273,34 +270,3 @@ def _stored(outcome: Outcome) -> Stored:
     assert outcome.conversation_id is not None
     assert outcome.seq is not None
     return Stored(outcome.outcome, outcome.message_id, outcome.conversation_id, outcome.seq)
-
-
-def read(account: ChannelAccount, call: Call) -> Parsed:
-    """The adapter's reading of a genuine call; one that cannot be read at all is an error to keep, not to refuse."""
-    try:
-        return account.adapter.parse(account.config, call)
-    except Unparseable as error:
-        return Parsed(errors=[str(error) or "unreadable"])
-    except Exception as error:
-        _logger.error("adapter failed", channel_id=account.id, type=account.type, error=repr(error), exc_info=True)
-        return Parsed(errors=[f"adapter failed: {error!r}"])
-
-
-def bell_of(account: ChannelAccount, call: Call) -> Mapping[str, str] | None:
-    """What a genuine call wants us to pull."""
-    if not _pulls(type(account.adapter)):
-        return None
-    assert isinstance(account.adapter, Pulling)
-    try:
-        return account.adapter.bell(account.config, call)
-    except Unparseable:
-        return None
-    except Exception as error:
-        _logger.error("adapter failed", channel_id=account.id, type=account.type, error=repr(error), exc_info=True)
-        return None
-
-
-@cache
-def _pulls(adapter: type[object]) -> bool:
-    """Looking a protocol up is too slow for every call."""
-    return issubclass(adapter, Pulling)

@@ -15,7 +15,7 @@ from app.channels.base import Answering, Call, Handshaking, Parsed, Reply
 from app.clock import now
 from app.context import Context, context_of
 from app.errors import MethodNotAllowed, NotFound, NotGenuine, TooLarge
-from app.intake.ingest import QUERY, bell_of, read
+from app.intake.reading import QUERY, bell_of, read
 
 CALLS = Counter("roundtrip_webhook_calls_total", "Provider calls that were stored", ["channel_type"])
 REFUSED = Counter("roundtrip_webhook_refused_total", "Provider calls that were not genuine", ["channel_type"])

@@ -6,17 +6,21 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from app import embedded, keys
 from app import migrate as migrations
-from app.catalog import CatalogCache
+from app.catalog import CatalogCache, ChannelAccount
+from app.channels.base import Checking, SendError
 from app.db import MIN_SERVER_VERSION, Database, wait_until_up
 from app.server import prepare
 from app.settings import Settings
 from app.vault import Vault
 from app.wakeups import Wakeups
+
+_PATIENCE_S = 15.0
 
 
 @contextmanager
@@ -95,7 +99,24 @@ async def _channels(database: Database, vault: Vault) -> list[tuple[str, str | N
     async with database.begin() as session:
         active = (await session.execute(text("SELECT id, name FROM channel WHERE active"))).all()
     readable = (await CatalogCache(database, vault, Wakeups(database)).current()).channels
-    return [
-        (f"channel {name}", None if id in readable else "its configuration cannot be read; see the log")
-        for id, name in active
-    ]
+    findings: list[tuple[str, str | None]] = []
+    async with httpx.AsyncClient(follow_redirects=False, timeout=_PATIENCE_S) as http:
+        for id, name in active:
+            account = readable.get(id)
+            fault = "its configuration cannot be read; see the log" if account is None else await _try(account, http)
+            findings.append((f"channel {name}", fault))
+    return findings
+
+
+async def _try(account: ChannelAccount, http: httpx.AsyncClient) -> str | None:
+    """What the provider says of the channel's credentials, where they can be tried without sending anything."""
+    if not isinstance(account.adapter, Checking):
+        return None
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await account.adapter.check(account.config, http)
+    except SendError as error:
+        return f"{error.failure.value}: {error.detail}"
+    except Exception as error:
+        return f"its credentials could not be tried: {type(error).__name__}"
+    return None

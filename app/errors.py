@@ -6,6 +6,7 @@ Problem                         status  when
 ├── Unauthorized                401     no token, or a wrong one; a call that is not genuine
 ├── Forbidden                   403     the token does not allow this
 ├── NotFound                    404     no such thing, or not yours to see
+├── MethodNotAllowed            405     the address is there, and takes other methods
 ├── Conflict                    409     the state does not allow this now
 │   ├── ConversationClosed
 │   ├── NotAssigned
@@ -80,6 +81,13 @@ class NotFound(Problem):
 
     status = 404
     code = "not-found"
+
+
+class MethodNotAllowed(Problem):
+    """The path is there, this method is not."""
+
+    status = 405
+    code = "method-not-allowed"
 
 
 class Conflict(Problem):

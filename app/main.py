@@ -29,6 +29,8 @@ from app.intake.limits import widget_limits
 from app.intake.mailbox import Mailbox
 from app.intake.media import TOPIC as MEDIA
 from app.intake.media import Fetcher
+from app.intake.pulling import TOPIC as PULL
+from app.intake.pulling import Puller
 from app.intake.store import FileStore
 from app.routing import counts, endings, offers, patience, presence
 from app.routing.dispatcher import Dispatcher
@@ -67,7 +69,7 @@ async def open_context(settings: Settings) -> Context:
     )
 
 
-def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks]:
+def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller]:
     """The loops of one process: each wakes by its topic and sweeps at its tick. Returns those to drain at the end."""
     database, settings = context.database, context.settings
     wakeups, background = context.wakeups, context.background
@@ -83,6 +85,8 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks]:
     )
     media = wakeups.subscribe(MEDIA)
     fetcher = Fetcher(database, context.catalog, settings, context.http, context.files, poke=media.set)
+    rung = wakeups.subscribe(PULL)
+    puller = Puller(database, context.catalog, context.intake, context.http, poke=rung.set)
     called = wakeups.subscribe(actions.TOPIC)
     hooks = Hooks(database, context.vault, settings, poke=called.set)
     escalations = Escalations(database, context.catalog)
@@ -105,6 +109,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks]:
     background.add("presence-reaper", reap, wakeups.subscribe(presence.TOPIC), tick_s=15)
     background.add("sender", sender.step, outbox, tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
+    background.add("puller", puller.step, rung, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
     background.add("sla-actions", escalations.step, wakeups.subscribe(actions.TOPIC), tick_s=30)
     background.add("sla-webhooks", hooks.step, called, tick_s=30)
@@ -115,7 +120,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks]:
     background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
     background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
     background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
-    return sender, fetcher, hooks
+    return sender, fetcher, hooks, puller
 
 
 async def _housekeeping(database: Database) -> None:
@@ -130,7 +135,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = await open_context(settings)
-        sender, fetcher, hooks = add_loops(context)
+        drained = add_loops(context)
         app.state.context = context
         await context.wakeups.start()
         context.wakeups.on_ephemeral(context.hub.tell)
@@ -146,7 +151,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
             yield
         finally:
             await mailbox.stop()
-            await _stop(context, sender, fetcher, hooks)
+            await _stop(context, drained)
             _logger.info("stopped", process=context.process)
 
     app = FastAPI(
@@ -173,11 +178,11 @@ async def drain(context: Context) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
 
 
-async def _stop(context: Context, sender: Sender, fetcher: Fetcher, hooks: Hooks) -> None:
+async def _stop(context: Context, drained: tuple[Sender, Fetcher, Hooks, Puller]) -> None:
     """Finish what is in hand: queued intake, steps of loops, sends and fetches in flight."""
     await context.intake.stop()
     await context.background.stop(within_s=DRAIN_S / 2)
-    await asyncio.gather(*(one.drain(within_s=DRAIN_S / 2) for one in (sender, fetcher, hooks)))
+    await asyncio.gather(*(one.drain(within_s=DRAIN_S / 2) for one in drained))
     await context.hub.tail.stop()
     await context.wakeups.stop()
     await context.http.aclose()

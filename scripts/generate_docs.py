@@ -213,7 +213,7 @@ def problems() -> list[str]:
         if kind.code not in seen:
             seen.add(kind.code)
             rows.append(f"| `{kind.code}` | {kind.status} | {first_line(kind)} |")
-    return [*rows, "| `method-not-allowed` | 405 | The path is there, this method is not. |"]
+    return rows
 
 
 def document(app: Any) -> str:

@@ -1,11 +1,25 @@
 """The channel types that this installation has."""
 
 from app.channels.base import Adapter
+from app.channels.instagram import InstagramAdapter
 from app.channels.mail import MailAdapter
+from app.channels.messenger import MessengerAdapter
 from app.channels.partner import PartnerAdapter
 from app.channels.telegram import TelegramAdapter
 from app.channels.webchat import WebchatAdapter
+from app.channels.wechat import WechatAdapter
+from app.channels.wecom import WecomAdapter
+from app.channels.whatsapp import WhatsAppAdapter
 
-ADAPTERS: dict[str, Adapter] = {
-    adapter.type: adapter for adapter in (WebchatAdapter(), PartnerAdapter(), TelegramAdapter(), MailAdapter())
-}
+_ALL: tuple[Adapter, ...] = (
+    WebchatAdapter(),
+    PartnerAdapter(),
+    TelegramAdapter(),
+    MailAdapter(),
+    WhatsAppAdapter(),
+    MessengerAdapter(),
+    InstagramAdapter(),
+    WechatAdapter(),
+    WecomAdapter(),
+)
+ADAPTERS: dict[str, Adapter] = {adapter.type: adapter for adapter in _ALL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,10 +17,19 @@ from app.models import Conversation, Message
 from app.models.words import DeliveryStatus, Direction
 
 _logger = log.get("delivery")
+_DROP = text("DELETE FROM outbox WHERE message_id = :message")
+# Only those with something to tell of: a customer of years has many conversations.
+_LOCK_THEIRS = text(
+    "SELECT c.id FROM conversation c WHERE c.channel_id = :channel AND c.identity_id = ("
+    "SELECT coalesce(i.same_as, i.id) FROM contact_identity i "
+    "WHERE i.channel_id = :channel AND i.kind = :kind AND i.value = :value) "
+    "AND EXISTS (SELECT 1 FROM message m WHERE m.conversation_id = c.id AND m.direction = 'outbound' "
+    "AND m.status IN ('sent', 'delivered')) ORDER BY c.id FOR UPDATE"
+)
 
 
 async def apply(session: AsyncSession, channel_id: UUID, update: StatusUpdate) -> bool:
-    """Take in a provider's status of a message that we sent; False when we know no such message or status.
+    """Take in a provider's status of what we sent; False when we know no such message or status.
 
     Locks the conversation, so it has to be the first lock of the transaction.
     """
@@ -28,21 +38,61 @@ async def apply(session: AsyncSession, channel_id: UUID, update: StatusUpdate) -
     except ValueError:
         _logger.warning("status not known", channel_id=channel_id, status=update.status)
         return False
-    found = await session.exec(
-        select(Message.id, Message.conversation_id)
-        .where(col(Message.channel_id) == channel_id, col(Message.provider_message_id) == update.provider_message_id)
-        .order_by(col(Message.id).desc())
-        .limit(1)
-    )
-    known = found.one_or_none()
+    known = await _find(session, channel_id, update)
     if known is None:
-        return False
+        return await _apply_upto(session, channel_id, update, status)
     message_id, conversation_id = known
     conversation = await session.get_one(Conversation, conversation_id, with_for_update=True, populate_existing=True)
     message = await session.get_one(Message, message_id, populate_existing=True)
     error = update.detail if status in (DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN) else None
-    await outbox.status_changed(session, conversation, message, status, error=error)
+    if message.provider_message_id is None:
+        # Its sender has not heard of it: the provider took it all the same, and must not get it again.
+        await session.execute(_DROP, {"message": message_id})
+    await outbox.status_changed(
+        session,
+        conversation,
+        message,
+        status,
+        error=error,
+        provider_message_id=message.provider_message_id or update.provider_message_id,
+    )
     return True
+
+
+async def _find(session: AsyncSession, channel_id: UUID, update: StatusUpdate) -> tuple[UUID, UUID] | None:
+    """`(message, conversation)`: by the provider's id, else by our own that the provider carries back."""
+    outbound = (col(Message.channel_id) == channel_id, col(Message.direction) == Direction.OUTBOUND)
+    known = select(Message.id, Message.conversation_id).where(*outbound)
+    if update.provider_message_id:
+        by_theirs = known.where(col(Message.provider_message_id) == update.provider_message_id)
+        if found := (await session.exec(by_theirs.order_by(col(Message.id).desc()).limit(1))).one_or_none():
+            return found
+    try:
+        ours = UUID(update.our_id or "")
+    except ValueError:
+        return None
+    return (await session.exec(known.where(col(Message.id) == ours))).one_or_none()
+
+
+async def _apply_upto(session: AsyncSession, channel_id: UUID, update: StatusUpdate, status: DeliveryStatus) -> bool:
+    """News of everything that its recipient was sent until a moment. What may not have been sent at all is left out."""
+    if update.upto is None or update.recipient is None or status not in (DeliveryStatus.DELIVERED, DeliveryStatus.READ):
+        return False
+    values = {"channel": channel_id, "kind": update.recipient.kind, "value": update.recipient.value}
+    held = (await session.execute(_LOCK_THEIRS, values)).scalars().all()
+    arrived = [old for old in states.before(status) if old in (DeliveryStatus.SENT, DeliveryStatus.DELIVERED)]
+    found = await session.exec(
+        select(Message.id)
+        .where(
+            col(Message.conversation_id).in_(held),
+            col(Message.channel_id) == channel_id,
+            col(Message.direction) == Direction.OUTBOUND,
+            col(Message.created_at) <= update.upto,
+            col(Message.status).in_(arrived),
+        )
+        .order_by(col(Message.conversation_id), col(Message.seq))
+    )
+    return await outbox.change_many(session, [Change(message_id, status) for message_id in found.all()]) > 0
 
 
 async def mark_read(session: AsyncSession, conversation: Conversation, seq: int) -> int:

@@ -27,6 +27,8 @@ _WORDS = {
     SendFailure.RECIPIENT: "the recipient cannot be reached",
     SendFailure.CONFIG: "the channel is not set up correctly",
     SendFailure.REAUTH: "the channel's credentials were refused",
+    SendFailure.WINDOW: "the time to answer on this channel is over until the customer writes again",
+    SendFailure.QUOTA: "the channel takes no more messages until its quota is reset",
 }
 _logger = log.get("delivery")
 
@@ -63,7 +65,8 @@ def decide(item: Claimed, result: Sent | SendError, *, elapsed_s: float, schedul
     failure, detail = result.failure, result.detail
     if failure is SendFailure.UNKNOWN:
         return Outcome(*known, failure.value, DeliveryStatus.UNKNOWN, detail, f"it may have been sent: {detail}")
-    if failure is not SendFailure.RETRY:
+    again = failure is SendFailure.RETRY or (failure is SendFailure.QUOTA and result.retry_after_s is not None)
+    if not again:
         return Outcome(*known, failure.value, DeliveryStatus.FAILED, detail, f"{_WORDS[failure]}: {detail}")
     wait_s = backoff.wait_s(
         schedule, outgoing.attempt, elapsed_s=elapsed_s, retry_after_s=result.retry_after_s, rng=rng

@@ -7,9 +7,9 @@ RANK: dict[DeliveryStatus, int] = {
     DeliveryStatus.SENDING: 1,
     # "It may have been sent": whatever we learn later is better.
     DeliveryStatus.UNKNOWN: 2,
-    # Below `sent`: once a provider has taken the message, nothing makes us say that it was not.
-    DeliveryStatus.FAILED: 3,
-    DeliveryStatus.SENT: 4,
+    DeliveryStatus.SENT: 3,
+    # Above `sent`: some providers take every message and refuse it later. What was seen to arrive did arrive.
+    DeliveryStatus.FAILED: 4,
     DeliveryStatus.DELIVERED: 5,
     DeliveryStatus.READ: 6,
 }

@@ -554,6 +554,7 @@ EVENTS: tuple[type[ServerFrame], ...] = (
     AgentMentioned,
     frames.MessageCreated,
     frames.MessageStatus,
+    frames.MessageUpdated,
     frames.FeedbackRequested,
     FeedbackReceived,
     SlaFired,

@@ -62,7 +62,8 @@ class File(Wire):
 
 
 class Message(Wire):
-    """`status` is of outbound messages only. A note may have `mentions`, or be a `whisper`."""
+    """`status` is of outbound messages only. A note may have `mentions`, or be a `whisper`. What its customer `edited` or
+    `deleted` says so; a deleted one has neither text nor files any more. `reactions` are emojis."""
 
     id: UUID
     conversation_id: UUID
@@ -80,6 +81,9 @@ class Message(Wire):
     sent_at: AwareDatetime | None
     mentions: list[UUID] = []
     whisper: bool = False
+    edited: bool = False
+    deleted: bool = False
+    reactions: list[str] = []
 
 
 class Conversation(Wire):
@@ -152,6 +156,22 @@ class MessageStatus(Event):
     status: DeliveryStatus
     error: str | None
     client_message_id: str | None
+
+
+class MessageChange(Wire):
+    """`text` is the new text of an edit, the emoji of a reaction (null: taken back)."""
+
+    kind: Literal["edit", "delete", "reaction"]
+    text: str | None
+    at: AwareDatetime | None
+
+
+class MessageUpdated(Event):
+    """The customer edited or deleted their message at `seq`, or reacted to one; a deleted one is shown without its text."""
+
+    type: Literal["message.updated"]
+    message_id: UUID
+    change: MessageChange
 
 
 class FeedbackRequested(Event):

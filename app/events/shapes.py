@@ -69,7 +69,7 @@ def message(
 
 
 def stored_message(row: Message) -> dict[str, Any]:
-    """A note may say more: whom it mentions, or that it is whispered."""
+    """A note may say more: whom it mentions, or that it is whispered; a message, what its customer did to it since."""
     shape = message(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -81,7 +81,7 @@ def stored_message(row: Message) -> dict[str, Any]:
         author_name=row.author_name,
         text=row.text,
         subject=row.subject,
-        attachments=row.attachments,
+        attachments=() if row.content.get("deleted") else row.attachments,
         status=row.status,
         error=row.error,
         client_message_id=row.client_message_id,
@@ -90,6 +90,9 @@ def stored_message(row: Message) -> dict[str, Any]:
     )
     if row.direction == Direction.NOTE:
         shape |= {name: row.content[name] for name in ("mentions", "whisper") if row.content.get(name)}
+    shape |= {name: True for name in ("edited", "deleted") if row.content.get(name)}
+    if row.content.get("reactions"):
+        shape["reactions"] = list(row.content["reactions"].values())
     return shape
 
 

@@ -108,7 +108,7 @@ class StreamEvent:
         head = f'{{"type":"{kind}","cursor":"{self.position.cursor()}"'
         if self.conversation_id is not None:
             head += f',"conversation_id":"{self.conversation_id}"'
-            if kind != "message.status":  # that brings its message's own
+            if kind not in ("message.status", "message.updated"):  # they bring their message's own
                 head += f',"seq":{self.seq or 0}'
         return head.encode()
 
@@ -119,7 +119,7 @@ class StreamEvent:
 
 
 def _for_customer(kind: str, payload: str) -> tuple[str, str] | None:
-    if kind in ("message.created", "message.status", "feedback.requested"):
+    if kind in ("message.created", "message.status", "message.updated", "feedback.requested"):
         return kind, payload
     body = orjson.loads(payload)
     if kind == "conversation.assigned":

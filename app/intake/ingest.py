@@ -15,16 +15,27 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.catalog import CatalogCache, ChannelAccount
-from app.channels.base import Call, InboundFile, InboundMessage, Parsed, RemoteFile, StatusUpdate, Unparseable
+from app.channels.base import (
+    Call,
+    Change,
+    Echo,
+    InboundFile,
+    InboundMessage,
+    Parsed,
+    RemoteFile,
+    StatusUpdate,
+)
 from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
 from app.delivery import receipts
-from app.errors import NotFound, Problem
+from app.errors import Conflict, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
+from app.intake import changes, echoes
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.prepare import Prepared, Preparer
+from app.intake.reading import QUERY, bell_of, read
 from app.intake.store import FileStore
 from app.models import InboundJournal, Message
 from app.models.words import ConversationStatus, JournalStatus, Matter
@@ -33,6 +44,7 @@ from app.routing.classify import RANK, graver, worse
 from app.settings import Settings
 from app.vault import Vault
 
+PULL = "pull"
 _SLOW_ATTEMPTS = 20
 _logger = log.get("intake")
 
@@ -81,21 +93,26 @@ class Intake:
         headers: Mapping[str, str],
         body: bytes,
         parsed: Parsed,
+        bell: Mapping[str, str] | None = None,
     ) -> list[Stored]:
-        """Journal the raw call and store its messages, all in one commit; returns after it.
+        """Journal the raw call and store its messages and its bell, all in one commit; returns after it.
 
         A call without messages is journalled all the same: `ignored`, or `failed` with what could not be read.
         Raises Unavailable; then nothing of it is stored and the provider has to send it again.
         """
         correlation_id = log.correlation.get() or new_id().hex
         prepared = [await self._prepare(account, message, correlation_id) for message in parsed.messages]
-        entry = Entry(account.id, transport, headers, body, correlation_id, prepared)
+        entry = Entry(account.id, transport, headers, body, correlation_id, prepared, bell=bell)
         if parsed.errors:
             entry.status, entry.error = JournalStatus.FAILED, "; ".join(parsed.errors)
+        elif bell is not None or ((parsed.changes or parsed.echoes) and not prepared):
+            entry.status = JournalStatus.STORED
         elif not prepared:
-            entry.status, entry.error = JournalStatus.IGNORED, "; ".join(parsed.ignored) or None
+            entry.status, entry.error = JournalStatus.IGNORED, _unused(parsed)
         outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
         stored = await self._finish(account, entry, outcomes)
+        await self._apply_echoes(account, parsed.echoes)
+        await self._apply_changes(account.id, parsed.changes)
         await self._apply_statuses(account.id, parsed.statuses)
         _logger.info(
             "call stored",
@@ -114,9 +131,18 @@ class Intake:
         account = await self._catalog.channel(row.channel_id) if row else None
         if row is None or account is None:
             raise NotFound("there is no such journal row, or its channel is inactive")
-        call = Call("POST", "", {}, {str(k): str(v) for k, v in row.headers.items()}, row.body, row.received_at)
+        headers = {str(name): str(value) for name, value in row.headers.items()}
+        query = {name.removeprefix(QUERY): value for name, value in headers.items() if name.startswith(QUERY)}
+        if row.transport == PULL:
+            raise Conflict("these messages were pulled, not sent to us: there is no call to read again")
+        call = Call("POST", "", query, headers, row.body, row.received_at)
         stored = await self.store(
-            account, transport="replay", headers=call.headers, body=row.body, parsed=read(account, call)
+            account,
+            transport="replay",
+            headers=call.headers,
+            body=row.body,
+            parsed=read(account, call),
+            bell=bell_of(account, call),
         )
         async with self._database.begin() as session:
             row = await session.get(InboundJournal, journal_id, with_for_update=True)
@@ -220,10 +246,26 @@ class Intake:
             )
             await queues.reclassified(session, conversation, await self._catalog.current())
 
+    async def _apply_echoes(self, account: ChannelAccount, said: Sequence[Echo]) -> None:
+        for echo in said:
+            files = [await self._keep(file) for file in echo.files]
+            async with self._database.begin() as session:
+                await echoes.apply(session, account, echo, files)
+
+    async def _apply_changes(self, channel_id: UUID, made: Sequence[Change]) -> None:
+        for change in made:
+            async with self._database.begin() as session:
+                await changes.apply(session, channel_id, change)
+
     async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
         for status in statuses:
             async with self._database.begin() as session:
                 await receipts.apply(session, channel_id, status)
+
+
+def _unused(parsed: Parsed) -> str | None:
+    """Names of what the call held besides, and nobody acts on."""
+    return "; ".join([*parsed.ignored, *(f"call {call.state or 'update'}" for call in parsed.calls)]) or None
 
 
 def _stored(outcome: Outcome) -> Stored:
@@ -231,14 +273,3 @@ def _stored(outcome: Outcome) -> Stored:
     assert outcome.conversation_id is not None
     assert outcome.seq is not None
     return Stored(outcome.outcome, outcome.message_id, outcome.conversation_id, outcome.seq)
-
-
-def read(account: ChannelAccount, call: Call) -> Parsed:
-    """The adapter's reading of a genuine call; one that cannot be read at all is an error to keep, not to refuse."""
-    try:
-        return account.adapter.parse(account.config, call)
-    except Unparseable as error:
-        return Parsed(errors=[str(error) or "unreadable"])
-    except Exception as error:
-        _logger.error("adapter failed", channel_id=account.id, type=account.type, error=repr(error), exc_info=True)
-        return Parsed(errors=[f"adapter failed: {error!r}"])

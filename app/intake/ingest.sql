@@ -269,6 +269,21 @@ BEGIN
     LEFT JOIN unnest(p_call) WITH ORDINALITY AS i(c, n) ON i.c = j.c
     GROUP BY j.c, j.call, j.body;
 
+    -- Calls that only ring: somewhere messages wait to be pulled (pulling.py), the newest bell counts. One that failed keeps
+    -- its turn, so that rings do not hurry it.
+    IF EXISTS (SELECT 1 FROM unnest(p_journal) AS j(call) WHERE jsonb_typeof(j.call->'bell') = 'object') THEN
+        INSERT INTO channel_cursor AS c (channel_id, source, cursor, bell, rung_at, attempts, due_at)
+        SELECT DISTINCT ON (1, 2) (j.call->>'channel_id')::uuid, j.call->'bell'->>'source', '', j.call->'bell',
+               clock_timestamp(), 0, now()
+        FROM unnest(p_journal) WITH ORDINALITY AS j(call, n)
+        WHERE jsonb_typeof(j.call->'bell') = 'object'
+        ORDER BY 1, 2, j.n DESC
+        ON CONFLICT (channel_id, source) DO UPDATE
+        SET bell = excluded.bell, rung_at = clock_timestamp(),
+            due_at = CASE WHEN c.attempts > 0 THEN c.due_at ELSE least(c.due_at, now()) END;
+        PERFORM pg_notify('roundtrip', 'pull');
+    END IF;
+
     IF EXISTS (SELECT 1 FROM unnest(v_outcome) AS u(o) WHERE u.o IS NULL) THEN
         PERFORM pg_notify('roundtrip', 'events');
         IF v_created THEN

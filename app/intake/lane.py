@@ -48,7 +48,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class Entry:
-    """One call: its journal row and its messages. `status` is set when no message decides it."""
+    """One call: its journal row and its messages. `status` is set when no message decides it.
+
+    `bell`: the call says that messages wait to be pulled, from its `source`.
+    """
 
     channel_id: UUID
     transport: str
@@ -58,6 +61,7 @@ class Entry:
     messages: Sequence[Prepared]
     status: str | None = None
     error: str | None = None
+    bell: Mapping[str, str] | None = None
     journal_id: UUID = field(default_factory=new_id)
 
     def journal(self) -> str:
@@ -70,6 +74,7 @@ class Entry:
                 "status": self.status,
                 "error": self.error,
                 "correlation_id": self.correlation_id,
+                **({"bell": dict(self.bell)} if self.bell is not None else {}),
             },
             default=str,
         ).decode()

@@ -11,16 +11,17 @@ from prometheus_client import Counter, Histogram
 
 from app import log
 from app.catalog import ChannelAccount
-from app.channels.base import Call
+from app.channels.base import Answering, Call, Handshaking, Parsed, Reply
 from app.clock import now
 from app.context import Context, context_of
-from app.errors import NotFound, TooLarge
-from app.intake.ingest import read
+from app.errors import MethodNotAllowed, NotFound, NotGenuine, TooLarge
+from app.intake.reading import QUERY, bell_of, read
 
 CALLS = Counter("roundtrip_webhook_calls_total", "Provider calls that were stored", ["channel_type"])
 REFUSED = Counter("roundtrip_webhook_refused_total", "Provider calls that were not genuine", ["channel_type"])
 SECONDS = Histogram("roundtrip_webhook_seconds", "From the call to its commit", ["channel_type"], buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2))  # fmt: skip
 _KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature")
+_KEPT_QUERY = ("timestamp", "nonce", "encrypt_type", "msg_signature")
 _ACCEPTED = Response(b'{"status":"stored"}', status_code=200, media_type="application/json")
 _logger = log.get("webhooks")
 router = APIRouter()
@@ -30,6 +31,20 @@ router = APIRouter()
 async def receive(request: Request, channel_id: UUID) -> Response:
     """Takes the provider's own format. 2xx means stored; 401 not genuine; 5xx our fault, send it again."""
     return await take(context_of(request), request, channel_id)
+
+
+@router.get("/channels/{channel_id}/webhook", summary="A provider's test of the address", response_class=Response)
+async def greet(request: Request, channel_id: UUID) -> Response:
+    """Answered in the provider's own way. 401 not genuine; 405 where the channel's type knows no such test."""
+    context = context_of(request)
+    account = await find(context, channel_id)
+    if not isinstance(account.adapter, Handshaking):
+        raise MethodNotAllowed("this channel's address takes POST only")
+    try:
+        return _given(account.adapter.handshake(account.config, await _call(request, context)))
+    except NotGenuine:
+        REFUSED.labels(account.type).inc()
+        raise
 
 
 async def take(context: Context, request: Request, channel_id: UUID) -> Response:
@@ -42,13 +57,39 @@ async def take(context: Context, request: Request, channel_id: UUID) -> Response
     except Exception:
         REFUSED.labels(account.type).inc()
         raise
+    parsed = read(account, call)
     await context.intake.store(
-        account, transport="webhook", headers=_kept(call), body=call.body, parsed=read(account, call)
+        account,
+        transport="webhook",
+        headers=_kept(call),
+        body=call.body,
+        parsed=parsed,
+        bell=bell_of(account, call),
     )
     calls, seconds = _meters(account.type)
     calls.inc()
     seconds.observe(time.perf_counter() - started)
-    return _ACCEPTED
+    return _answer(account, call, parsed) if _answers(type(account.adapter)) else _ACCEPTED
+
+
+def _answer(account: ChannelAccount, call: Call, parsed: Parsed) -> Response:
+    """What the provider reads. The call is stored: a mistake of the adapter is no reason to have it sent again."""
+    assert isinstance(account.adapter, Answering)
+    try:
+        return _given(account.adapter.answer(account.config, call, parsed))
+    except Exception as error:
+        _logger.error("adapter failed", channel_id=account.id, type=account.type, error=repr(error), exc_info=True)
+        return _ACCEPTED
+
+
+def _given(reply: Reply) -> Response:
+    return Response(reply.body, status_code=reply.status, headers={"content-type": reply.media_type})
+
+
+@cache
+def _answers(adapter: type[object]) -> bool:
+    """Looking a protocol up is too slow for every call."""
+    return issubclass(adapter, Answering)
 
 
 @cache
@@ -83,5 +124,6 @@ async def _call(request: Request, context: Context) -> Call:
 
 
 def _kept(call: Call) -> dict[str, str]:
-    """The headers that are worth keeping, without secrets."""
-    return {name: call.headers[name] for name in _KEPT_HEADERS if name in call.headers}
+    """The headers that are worth keeping, without secrets; what a replay needs of the query beside them."""
+    kept = {name: call.headers[name] for name in _KEPT_HEADERS if name in call.headers}
+    return {**kept, **{f"{QUERY}{name}": call.query[name] for name in _KEPT_QUERY if name in call.query}}

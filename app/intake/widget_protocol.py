@@ -177,6 +177,7 @@ ANSWERS: tuple[type[ServerFrame], ...] = (Welcome, Ok, frames.Error, frames.Pong
 EVENTS: tuple[type[ServerFrame], ...] = (
     frames.MessageCreated,
     frames.MessageStatus,
+    frames.MessageUpdated,
     ConversationUpdated,
     AgentJoined,
     frames.FeedbackRequested,

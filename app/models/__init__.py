@@ -10,7 +10,7 @@ from app.models.contacts import Contact, ContactIdentity, Visitor  # noqa: E402 
 from app.models.conversations import AgentRead, Attachment, Conversation, MediaFetch, Message, Participant  # noqa: E402
 from app.models.events import Event  # noqa: E402
 from app.models.feedback import ResolutionCycle, SurveyResponse  # noqa: E402
-from app.models.journal import InboundJournal  # noqa: E402
+from app.models.journal import ChannelCursor, InboundJournal  # noqa: E402
 from app.models.outbound import DeliveryAttempt, Outbox  # noqa: E402
 from app.models.people import Agent, AgentSession, ApiToken  # noqa: E402
 from app.models.routing import (  # noqa: E402
@@ -52,7 +52,7 @@ metadata = SQLModel.metadata
 
 __all__ = [
     "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "CalendarVersion", "CannedReply",
-    "CategorySetting", "Channel", "Classification", "ClassificationRule", "Contact", "ContactIdentity", "Conversation",
+    "CategorySetting", "Channel", "ChannelCursor", "Classification", "ClassificationRule", "Contact", "ContactIdentity", "Conversation",
     "DeliveryAttempt", "Event", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "MediaFetch",
     "Message", "Offer", "Outbox", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
     "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",

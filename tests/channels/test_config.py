@@ -85,6 +85,9 @@ def test_what_is_secret() -> None:
         "partner": {"secret", "previous_secrets"},
         "telegram": {"bot_token", "secret_token"},
         "email": {"smtp_url", "imap_url"},
+        **{name: {"app_secret", "verify_token", "access_token"} for name in ("whatsapp", "messenger", "instagram")},
+        "wechat": {"app_secret", "token", "encoding_aes_key"},
+        "wecom": {"secret", "token", "encoding_aes_key"},
     }
 
 
@@ -100,5 +103,15 @@ def test_every_sender_can_be_pointed_elsewhere() -> None:
 
 
 def test_adapters_are_named_as_in_the_protocol() -> None:
-    assert set(ADAPTERS) == {"webchat", "partner", "telegram", "email"}
+    assert set(ADAPTERS) == {
+        "webchat",
+        "partner",
+        "telegram",
+        "email",
+        "whatsapp",
+        "messenger",
+        "instagram",
+        "wechat",
+        "wecom",
+    }
     assert all(name == adapter.type for name, adapter in ADAPTERS.items())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from random import Random
 from uuid import UUID
 
 import pytest
 
-from app.channels.base import StatusUpdate
+from app.channels.base import Outgoing, Sender, SendError, SendFailure, Sent, StatusUpdate
+from app.clock import now
 from app.delivery import receipts
 from app.models import Conversation, Message
 from tests.delivery.house import FakeAdapter, House, lock, message_of
@@ -37,7 +40,7 @@ async def test_shuffled_news_end_at_the_highest(house: House, seed: int) -> None
     stored = await house.message(message.id)
     assert (stored.status, stored.error) == ("read", None)
     told = await house.told(message.id)
-    order = ["sending", "sent", "delivered", "read"]
+    order = ["sending", "sent", "failed", "delivered", "read"]
     assert [order.index(status) for status in told] == sorted({order.index(status) for status in told})
 
 
@@ -52,6 +55,81 @@ async def test_older_news_at_the_same_time_wait_and_change_nothing(house: House)
     assert await older
     assert (await house.message(message.id)).status == "read"
     assert await house.told(message.id) == ["sending", "sent", "read"]
+
+
+async def test_a_provider_that_accepts_may_refuse_later_but_not_what_arrived(house: House) -> None:
+    conversation, [one, two] = await sent_messages(house, 2)
+    assert await hear(house, conversation.channel_id, one, "failed", "131026 not on WhatsApp")
+    assert await hear(house, conversation.channel_id, one, "sent")
+    assert await hear(house, conversation.channel_id, two, "delivered")
+    assert await hear(house, conversation.channel_id, two, "failed", "too late")
+    stored = await house.message(one.id)
+    assert (stored.status, stored.error) == ("failed", "131026 not on WhatsApp")
+    assert (await house.message(two.id)).status == "delivered"
+
+
+async def lost(outgoing: Outgoing) -> Sent:
+    raise SendError(SendFailure.UNKNOWN, "hung up")
+
+
+async def busy(outgoing: Outgoing) -> Sent:
+    raise SendError(SendFailure.RETRY, "HTTP 503", retry_after_s=600)
+
+
+async def word(house: House, channel_id: UUID, update: StatusUpdate) -> bool:
+    async with house.database.begin() as session:
+        return await receipts.apply(session, channel_id, update)
+
+
+async def test_our_own_id_finds_what_has_no_id_of_the_provider(house: House) -> None:
+    conversation = await house.conversation(await house.channel(FakeAdapter(answer=lost)))
+    [message] = await house.write(conversation)
+    async with house.sending() as running:
+        await running.until_empty()
+    assert (await house.message(message.id)).status == "unknown"
+    ours, elsewhere = str(message.id), await house.channel(FakeAdapter())
+    assert not await word(house, elsewhere, StatusUpdate("wamid.1", "sent", our_id=ours))
+    for odd in ("", f"{ours}:1/2", "x" * 500, "\x00"):
+        assert not await word(house, conversation.channel_id, StatusUpdate("wamid.0", "sent", our_id=odd))
+    assert await word(house, conversation.channel_id, StatusUpdate("wamid.1", "sent", our_id=ours))
+    stored = await house.message(message.id)
+    assert (stored.status, stored.error, stored.provider_message_id) == ("sent", None, "wamid.1")
+    assert await word(house, conversation.channel_id, StatusUpdate("wamid.1", "delivered"))
+    assert (await house.message(message.id)).status == "delivered"
+
+
+async def test_what_the_provider_says_it_has_is_not_sent_again(house: House) -> None:
+    """Its answer was an error, and yet it took the message."""
+    adapter = FakeAdapter(answer=busy)
+    conversation = await house.conversation(await house.channel(adapter))
+    [message] = await house.write(conversation)
+    async with house.sending() as running:
+        await running.until_called(adapter, 1)
+        await running.sender.idle()
+    assert len(await house.outbox()) == 1
+    update = StatusUpdate("wamid.1", "delivered", our_id=str(message.id))
+    assert await word(house, conversation.channel_id, update)
+    assert await house.outbox() == []
+    assert (await house.message(message.id)).status == "delivered"
+
+
+async def test_read_until_a_moment(house: House) -> None:
+    conversation, messages = await sent_messages(house, 3)
+    stranger, [theirs] = await sent_messages(house, 1)
+    async with house.database.begin() as session:
+        failed = await session.get_one(Message, messages[0].id)
+        later = await session.get_one(Message, messages[2].id)
+        failed.status, later.created_at = "unknown", now() + timedelta(minutes=1)
+        session.add_all([failed, later])
+    recipient = Sender("user", str(conversation.contact_id))
+    update = StatusUpdate("", "read", upto=now(), recipient=recipient)
+    assert not await word(house, stranger.channel_id, update)
+    assert not await word(house, conversation.channel_id, replace(update, status="failed"))
+    assert not await word(house, conversation.channel_id, replace(update, recipient=Sender("page", recipient.value)))
+    assert await word(house, conversation.channel_id, update)
+    assert not await word(house, conversation.channel_id, update)
+    assert [(await house.message(message.id)).status for message in messages] == ["unknown", "read", "sent"]
+    assert (await house.message(theirs.id)).status == "sent"
 
 
 async def test_unknown_may_become_better(house: House) -> None:

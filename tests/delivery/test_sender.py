@@ -195,6 +195,12 @@ async def test_a_live_channel_has_no_limit_of_its_own(house: House) -> None:
         (SendFailure.RECIPIENT, "failed", "the recipient cannot be reached: HTTP 400"),
         (SendFailure.CONFIG, "failed", "the channel is not set up correctly: HTTP 400"),
         (SendFailure.REAUTH, "failed", "the channel's credentials were refused: HTTP 400"),
+        (
+            SendFailure.WINDOW,
+            "failed",
+            "the time to answer on this channel is over until the customer writes again: HTTP 400",
+        ),
+        (SendFailure.QUOTA, "failed", "the channel takes no more messages until its quota is reset: HTTP 400"),
         (SendFailure.UNKNOWN, "unknown", "it may have been sent: HTTP 400"),
     ],
 )
@@ -215,6 +221,19 @@ async def test_what_cannot_be_sent_is_visible_and_the_next_one_goes(
     assert [(item.outcome, item.detail) for item in await house.attempts(first.id)] == [(failure.value, "HTTP 400")]
     assert (await house.events())[1].payload["error"] == words
     assert (await house.message(second.id)).status == "sent"
+
+
+async def test_a_quota_that_is_reset_at_a_known_time_is_waited_for(house: House) -> None:
+    async def answer(outgoing: Outgoing) -> Sent:
+        if outgoing.attempt == 1:
+            raise SendError(SendFailure.QUOTA, "45011", retry_after_s=0.05)
+        return Sent()
+
+    [message] = await house.write(await house.conversation(await house.channel(FakeAdapter(answer=answer))))
+    async with house.sending() as running:
+        await running.until_empty()
+    assert [item.outcome for item in await house.attempts(message.id)] == ["quota", "sent"]
+    assert (await house.message(message.id)).status == "sent"
 
 
 async def test_given_up_in_the_end(house: House) -> None:

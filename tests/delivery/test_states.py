@@ -26,7 +26,7 @@ def test_order_of_news_does_not_matter(news: list[DeliveryStatus], random: objec
 @given(st.lists(st.sampled_from(S), min_size=1))
 def test_best_news_wins(news: list[DeliveryStatus]) -> None:
     final = fold(S.QUEUED, news)
-    for best in (S.READ, S.DELIVERED, S.SENT, S.FAILED, S.UNKNOWN, S.SENDING):
+    for best in (S.READ, S.DELIVERED, S.FAILED, S.SENT, S.UNKNOWN, S.SENDING):
         if best in news:
             assert final == best
             return
@@ -42,7 +42,10 @@ def test_best_news_wins(news: list[DeliveryStatus]) -> None:
         (S.UNKNOWN, S.SENT, S.SENT),
         (S.UNKNOWN, S.READ, S.READ),
         (S.UNKNOWN, S.SENDING, None),
-        (S.SENT, S.FAILED, None),
+        (S.SENT, S.FAILED, S.FAILED),
+        (S.FAILED, S.SENT, None),
+        (S.FAILED, S.DELIVERED, S.DELIVERED),
+        (S.DELIVERED, S.FAILED, None),
         (S.SENT, S.SENT, None),
         (S.READ, S.DELIVERED, None),
         (S.DELIVERED, S.UNKNOWN, None),

@@ -35,6 +35,7 @@ async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
     config = {"bot_token": "123:secret-of-the-bot", "secret_token": "hook-secret", "api_base": telegram.base}
     channel = await team.server.make_channel("telegram", config, queue_id=team.queue_id)
     async with httpx.AsyncClient() as client:
+        assert (await client.get(channel["webhook_url"])).status_code == 405, "Telegram tests no address"
         forged = await client.post(
             channel["webhook_url"], json=update("forged"), headers={"x-telegram-bot-api-secret-token": "no"}
         )

@@ -108,7 +108,7 @@ class MessageShape(Shape):
     """`seq` counts from 1 without a gap. `status` is of outbound messages only.
 
     A note may have `mentions` (agents), or be a `whisper` that only its author, the assignee of the moment and
-    supervisors can see.
+    supervisors can see. What its customer `edited` or `deleted` says so; `reactions` are emojis.
     """
 
     id: UUID
@@ -127,6 +127,9 @@ class MessageShape(Shape):
     sent_at: Moment | None
     mentions: list[UUID] | None = Field(default=None, exclude_if=lambda mentions: mentions is None)
     whisper: bool | None = Field(default=None, exclude_if=lambda whisper: whisper is None)
+    edited: bool | None = Field(default=None, exclude_if=lambda edited: edited is None)
+    deleted: bool | None = Field(default=None, exclude_if=lambda deleted: deleted is None)
+    reactions: list[str] | None = Field(default=None, exclude_if=lambda reactions: reactions is None)
 
     @classmethod
     def of(cls, row: Message) -> MessageShape:

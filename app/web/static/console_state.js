@@ -115,6 +115,16 @@ const on = {
     Object.assign(message, { status: frame.status, error: frame.error });
     if (frame.conversation_id === openId) showTranscript();
   },
+  "message.updated"(frame) {
+    const lines = transcripts.get(frame.conversation_id);
+    const message = lines && lines.messages.get(frame.seq);
+    if (!message) return;
+    const { kind, text } = frame.change;
+    if (kind === "edit") Object.assign(message, { text, edited: true });
+    if (kind === "delete") Object.assign(message, { text: "", attachments: [], deleted: true });
+    if (kind === "reaction") message.reactions = text ? [text] : [];
+    if (frame.conversation_id === openId) showTranscript();
+  },
   typing(frame) {
     if (frame.conversation_id !== openId || frame.author?.id === me.id) return;
     $("typing").textContent = frame.on ? `${frame.author?.name ?? "The customer"} is writing…` : "";

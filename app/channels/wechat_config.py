@@ -1,0 +1,28 @@
+"""What an operator gives for a WeChat Official Account; what WeCom's configuration has in common with it."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr, StringConstraints
+
+from app.channels.config import ChannelConfig, HttpUrl, Secret
+
+
+def _aes_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z0-9+/]{43}", value.get_secret_value()):
+        raise ValueError("must be the 43 characters of the EncodingAESKey")
+    return value
+
+
+AccountName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+AesKey = Annotated[SecretStr, AfterValidator(_aes_key)]
+
+
+class WechatConfig(ChannelConfig):
+    """`token` and `encoding_aes_key` are those of the server configuration, which must be in safe (encrypted) mode."""
+
+    app_id: AccountName
+    app_secret: Secret
+    token: Secret
+    encoding_aes_key: AesKey
+    api_base: HttpUrl = "https://api.weixin.qq.com"

@@ -46,7 +46,7 @@ def _sender(event: Json) -> Sender:
         raise BadItem("the source names nobody")
     return Sender(
         kind="line",
-        value=f"{place}:{user or 'group'}" if place else user or "",
+        value=(key(f"{place}:{user or 'group'}") if place else user) or "",
         address={"to": place or user},
     )
 
@@ -170,7 +170,7 @@ def _unsent(event: Json, found: Found) -> None:
         raise BadItem("unsend names no message")
     found.changes.append(
         Change(
-            key=f"unsend:{message_id}",
+            key=key(f"unsend:{message_id}") or "",
             kind=ChangeKind.DELETE,
             sender=_sender(event),
             external_id=message_id,

@@ -59,10 +59,14 @@ def _sender(around: Envelope, channel: str, event: Json, message: Json, root: st
     names = (profile.get(field) for field in ("display_name", "real_name", "name"))
     return Sender(
         kind="slack",
-        value=":".join(part for part in (around.team, channel, thread) if part),
+        value=_id(*(part for part in (around.team, channel, thread) if part)),
         name=next((name for given in names if (name := word(given))), None),
         address={name: value for name, value in address.items() if value},
     )
+
+
+def _id(*parts: str) -> str:
+    return key(":".join(parts)) or ""
 
 
 def _root(message: Json, ts: str) -> str:
@@ -92,7 +96,7 @@ def _ours(event: Json, found: Found) -> None:
     ours = key(obj(about.get("event_payload")).get("message_id"))
     channel, ts = key(event.get("channel")), key(event.get("ts"))
     if about.get("event_type") == METADATA and ours and channel and ts:
-        found.statuses.append(StatusUpdate(f"{channel}:{ts}", "sent", at=_time(ts), our_id=ours))
+        found.statuses.append(StatusUpdate(_id(channel, ts), "sent", at=_time(ts), our_id=ours))
     else:
         found.ignore("message from a bot")
 
@@ -112,7 +116,7 @@ def _written(around: Envelope, event: Json, found: Found) -> None:
         return
     found.messages.append(
         InboundMessage(
-            external_id=f"{channel}:{ts}",
+            external_id=_id(channel, ts),
             sender=_sender(around, channel, event, event, _root(event, ts)),
             text=clean(text),
             sent_at=_time(ts),
@@ -178,10 +182,10 @@ def _changed(around: Envelope, event: Json, found: Found) -> None:
     at = key(edited.get("ts")) or key(event.get("event_ts")) or ""
     found.changes.append(
         Change(
-            key=f"edit:{channel}:{ts}:{at}",
+            key=_id("edit", channel, ts, at),
             kind=ChangeKind.EDIT,
             sender=_sender(around, channel, event, message, _root(message, ts)),
-            external_id=f"{channel}:{ts}",
+            external_id=_id(channel, ts),
             text=slack_text.readable(text),
             at=_time(at),
         )
@@ -205,10 +209,10 @@ def _delete(around: Envelope, event: Json, message: Json, ts: str, found: Found)
         raise BadItem("a deletion without a channel")
     found.changes.append(
         Change(
-            key=f"delete:{channel}:{ts}",
+            key=_id("delete", channel, ts),
             kind=ChangeKind.DELETE,
             sender=_sender(around, channel, event, message, _root(message, ts)),
-            external_id=f"{channel}:{ts}",
+            external_id=_id(channel, ts),
             at=_time(key(event.get("event_ts")) or key(event.get("ts"))),
         )
     )
@@ -229,11 +233,11 @@ def _reaction(around: Envelope, event: Json, found: Found) -> None:
     taken_back, at = event.get("type") == "reaction_removed", key(event.get("event_ts"))
     found.changes.append(
         Change(
-            key=f"{event['type']}:{channel}:{ts}:{user}:{name}:{at or ''}",
+            key=_id(str(event["type"]), channel, ts, user, name, at or ""),
             kind=ChangeKind.REACTION,
             sender=_sender(around, channel, item, event, ts),
-            external_id=f"{channel}:{ts}",
-            provider_message_id=f"{channel}:{ts}",
+            external_id=_id(channel, ts),
+            provider_message_id=_id(channel, ts),
             text=None if taken_back else slack_text.emoji(name),
             at=_time(at),
         )

@@ -296,6 +296,12 @@ def test_forms() -> None:
             parse(body)
 
 
+def test_endless_ids_stay_storable() -> None:
+    message = said(text="x", channel="C" * 3000, thread_ts="1" * 3000)
+    assert max(len(message.external_id), len(message.sender.value)) <= 400
+    assert said(text="x", channel="C" * 3000 + "D").external_id != message.external_id
+
+
 def test_what_is_missing() -> None:
     for name in ("user", "channel", "ts"):
         assert parse(envelope({**PLAIN, "text": "x", name: None})).errors
@@ -518,7 +524,8 @@ async def test_a_file_that_cannot_be_uploaded_sends_nothing() -> None:
         server.files = {"/upload/v1/1": (500, {}, b"")}
         assert (await refused(server, message=message)).failure is SendFailure.RETRY
         server.upload_base, server.uploads = "https://evil.example", []
-        assert (await refused(server, message=message)).failure is SendFailure.RETRY
+        error = await refused(server, message=message)
+        assert (error.failure, "does not say where" in error.detail) == (SendFailure.RETRY, True)
         assert (server.uploads, server.shared, server.sent) == ([], [], [])
 
 

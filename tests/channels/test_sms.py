@@ -165,6 +165,10 @@ def test_too_many_fields_and_bytes_that_are_no_text() -> None:
     good = form_call(TOKEN, list(PLAIN.items()))
     assert not genuine(replace(good, body=b"a=1&" * 5000))
     assert not genuine(replace(good, body=b"a=%ff\xff&b=%80"))
+    large = form_call(TOKEN, [("Body", "x" * 300_000)])
+    assert not genuine(large)
+    with pytest.raises(Unparseable):
+        ADAPTER.parse(CONFIG, large)
     assert twilio_signature.signature(TOKEN, URL, twilio_signature.fields(b"a=%ff\xff"))
 
 

@@ -2,9 +2,12 @@
 
 from app.channels.base import Adapter
 from app.channels.instagram import InstagramAdapter
+from app.channels.line import LineAdapter
 from app.channels.mail import MailAdapter
 from app.channels.messenger import MessengerAdapter
 from app.channels.partner import PartnerAdapter
+from app.channels.slack import SlackAdapter
+from app.channels.sms import SmsAdapter
 from app.channels.telegram import TelegramAdapter
 from app.channels.webchat import WebchatAdapter
 from app.channels.wechat import WechatAdapter
@@ -21,5 +24,8 @@ _ALL: tuple[Adapter, ...] = (
     InstagramAdapter(),
     WechatAdapter(),
     WecomAdapter(),
+    SmsAdapter(),
+    LineAdapter(),
+    SlackAdapter(),
 )
 ADAPTERS: dict[str, Adapter] = {adapter.type: adapter for adapter in _ALL}

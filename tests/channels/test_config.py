@@ -88,6 +88,9 @@ def test_what_is_secret() -> None:
         **{name: {"app_secret", "verify_token", "access_token"} for name in ("whatsapp", "messenger", "instagram")},
         "wechat": {"app_secret", "token", "encoding_aes_key"},
         "wecom": {"secret", "token", "encoding_aes_key"},
+        "sms": {"auth_token"},
+        "line": {"channel_secret", "access_token"},
+        "slack": {"signing_secret", "bot_token"},
     }
 
 
@@ -113,5 +116,8 @@ def test_adapters_are_named_as_in_the_protocol() -> None:
         "instagram",
         "wechat",
         "wecom",
+        "sms",
+        "line",
+        "slack",
     }
     assert all(name == adapter.type for name, adapter in ADAPTERS.items())

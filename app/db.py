@@ -10,10 +10,12 @@ from typing import Any, cast
 import asyncpg
 from prometheus_client import Counter
 from sqlalchemy import event
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as AlchemySession
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.errors import Unavailable
 from app.settings import Settings
 
 SLOT = "after_commit"
@@ -61,8 +63,11 @@ class Database:
         Functions registered with `after_commit` run once it is durable, never when it was rolled back.
         """
         async with self._sessions() as session:
-            async with session.begin():
-                yield session
+            try:
+                async with session.begin():
+                    yield session
+            except PoolTimeout:
+                raise Unavailable("too much to do at this moment; try again") from None
             for callback in session.info.get(SLOT, ()):
                 callback()
 

@@ -43,7 +43,8 @@ async def test_everything_that_a_policy_can_say(admin: Caller) -> None:
 
 async def test_what_is_not_said_is_the_default(admin: Caller) -> None:
     made = await admin.post("/sla-policies", OWN)
-    assert (made["warnings"], made["escalations"], made["calendar_id"]) == ([{"percent": 80}], [], None)
+    assert (made["warnings"], made["calendar_id"]) == ([{"percent": 80}], None)
+    assert [level["do"] for level in made["escalations"]] == [[{"requeue": True, "if": {"category": ["urgent"]}}]]
     assert made["pauses"] == ["waiting_on_customer", "on_hold", "snoozed"]
 
 

@@ -191,7 +191,7 @@ class WidgetBot(Bot):
             self.conversation_id = frame["conversation_id"]
 
     async def refused(self, frame: Frame) -> None:
-        if frame["code"] == "rate-limited":
-            await asyncio.sleep(frame["retry_after"])
+        if frame["code"] in ("rate-limited", "unavailable"):
+            await asyncio.sleep(frame.get("retry_after", 1))
             for number, text in list(self.unanswered.items()):
                 await self.send("message.send", client_message_id=number, text=text)

@@ -78,7 +78,7 @@ PAGES = """
 - **Files to customers** go out by email, and in web chat as links: `url` opens for `ROUNDTRIP_RECEIPT_VALID_DAYS` without an account, for that file
   only (`GET /files/{token}`); a later `welcome` has a fresh one. On partner and Telegram channels such a reply becomes `failed` and says so.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
-- **Not there yet:** other channel types, outgoing webhook endpoints, calendars for time limits (they run round the clock; queues have opening hours).
+- **Not there yet:** phone, SMS, LINE, Viber, Slack and form channels, outgoing webhook endpoints, calendars for time limits (they run round the clock; queues have opening hours).
 
 ## Webhooks in
 

@@ -41,6 +41,7 @@ def row(number: int) -> dict[str, Any]:
         "id": number,
         "type": "message.created",
         "conversation_id": UUID(int=2),
+        "channel_id": None,
         "contact_id": None,
         "seq": 1,
         "scope": "conversation",

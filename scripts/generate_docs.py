@@ -76,9 +76,10 @@ PAGES = """
 - **Limits of the widget.** Messages per visitor and address, what else a visitor sends, hellos and new visitors per address. Refused with `rate-limited` and
   `retry_after` (seconds); a refused `hello` is closed with 1013, and those who have a `visitor_token` still come in where only new visitors are too many.
 - **Files to customers** go out by email, and in web chat as links: `url` opens for `ROUNDTRIP_RECEIPT_VALID_DAYS` without an account, for that file
-  only (`GET /files/{token}`); a later `welcome` has a fresh one. On partner and Telegram channels such a reply becomes `failed` and says so.
+  only (`GET /files/{token}`); a later `welcome` has a fresh one. WhatsApp, Messenger, Instagram,
+  WeChat, WeCom and Slack take the kinds of files that they know; on other channels such a reply becomes `failed` and says so.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
-- **Not there yet:** phone, SMS, LINE, Viber, Slack and form channels, outgoing webhook endpoints, calendars for time limits (they run round the clock; queues have opening hours).
+- **Not there yet:** phone, Viber and form channels, IMAP and the mail providers' webhooks, outgoing webhook endpoints.
 
 ## Webhooks in
 
@@ -90,7 +91,8 @@ array of items: `{"id", "conversation_ref"?, "from": {"id", "name"?, "email"?, "
 "sent_at"?}`. The same `id` twice is one message. Replies go to `callback_url`, signed the same way:
 `{"type": "message.created", "timestamp", "data": {"conversation_id", "conversation_ref", "to", "message", "receipt"?}}`.
 
-**Telegram** calls carry the `secret_token` in `X-Telegram-Bot-Api-Secret-Token`. **Email** arrives by SMTP on `--smtp-port`.
+**Telegram** calls carry the `secret_token` in `X-Telegram-Bot-Api-Secret-Token`. **WhatsApp, Messenger, Instagram, WeChat, WeCom, SMS, LINE and Slack**
+are verified, tested by `GET` and answered as each provider does it. **Email** arrives by SMTP on `--smtp-port`.
 
 ## Pages without an account
 

@@ -15,7 +15,8 @@ from pydantic import AwareDatetime, BaseModel
 from app import errors
 from app.channels.config import secret_fields
 from app.channels.registry import ADAPTERS
-from app.desk import protocol as desk
+from app.desk import frames as desk
+from app.desk import protocol
 from app.events import frames
 from app.intake import widget_protocol as widget
 from app.main import build
@@ -138,8 +139,7 @@ def frames_of(models: Sequence[type[BaseModel]], shapes: set[type[BaseModel]]) -
 
 def fields_of(model: type[BaseModel], left_out: Collection[str], shapes: set[type[BaseModel]]) -> str:
     shown = []
-    parents = [base for base in model.__bases__ if base.__module__ == model.__module__ or base is frames.Conversation]
-    for base in parents:
+    for base in model.__bases__:
         if issubclass(base, frames.Wire) and base not in _ENVELOPES:
             shapes.add(base)
             shown.append(f"as *{base.__name__}*")
@@ -224,7 +224,7 @@ def document(app: Any) -> str:
     parts = [
         HEAD,
         "### `/desk/live`: what consoles send\n",
-        *commands(desk.DeskCommand),
+        *commands(protocol.DeskCommand),
         "\n### `/desk/live`: what consoles get\n",
         "Answers to commands:\n",
         *frames_of(desk.ANSWERS, shapes),

@@ -1,6 +1,6 @@
 """Who handles a conversation, and what that costs of their capacity: by its category, and nothing while it is parked."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import text
@@ -26,8 +26,12 @@ _WAIT = text(
     "NULL)"
 )
 _FREE = text("UPDATE agent SET load = greatest(load - :weight, 0) WHERE id = :agent")
-# In a statement of its own, as decision 0008 says.
-_LOCK = text("SELECT id, capacity FROM agent WHERE id = ANY(CAST(:agents AS uuid[])) ORDER BY id FOR NO KEY UPDATE")
+# In a statement of its own (decision 0008). Locking and updating agents in one statement deadlocks: where somebody
+# changed the row meanwhile, the update starts from the version of its snapshot again, and waits there for another who,
+# with that version in hand, waits for our lock on the newer one.
+_HOLD_AGENTS = text(
+    "SELECT id, capacity FROM agent WHERE id = ANY(CAST(:agents AS uuid[])) ORDER BY id FOR NO KEY UPDATE"
+)
 
 
 async def hold_capacity(session: AsyncSession, agent_id: UUID, weight: int, *, force: bool = False) -> bool:
@@ -50,9 +54,11 @@ def costs(session: AsyncSession, conversation: Conversation) -> bool:
     return conversation.status not in states.PARKED or settings_of(session).parked_work_costs
 
 
-async def lock_agents(session: AsyncSession, agent_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Lock agents in the order in which everybody does; returns their capacities."""
-    rows = await session.execute(_LOCK, {"agents": list(agent_ids)})
+async def hold_agents(session: AsyncSession, agent_ids: Iterable[UUID | None]) -> dict[UUID, int]:
+    """Lock agents in the order in which everybody does, before anything of more than one of them is changed; returns
+    their capacities. None is nobody."""
+    wanted = [agent_id for agent_id in agent_ids if agent_id is not None]
+    rows = await session.execute(_HOLD_AGENTS, {"agents": wanted})
     return {row.id: row.capacity for row in rows}
 
 
@@ -61,7 +67,7 @@ async def reweigh(session: AsyncSession, conversation: Conversation) -> None:
     assignment = await current(session, conversation)
     if assignment is None:
         return
-    capacity = (await lock_agents(session, [assignment.agent_id]))[assignment.agent_id]
+    capacity = (await hold_agents(session, [assignment.agent_id]))[assignment.agent_id]
     weight = 0
     if costs(session, conversation):
         setting = await session.get(CategorySetting, conversation.category)

@@ -22,9 +22,6 @@ from app.models.words import ConversationStatus, ParticipantRole
 LIMIT = 100
 LISTENING = (ParticipantRole.MONITOR, ParticipantRole.JOINED)
 _ACTIVE = text("SELECT id FROM agent WHERE id = ANY(CAST(:ids AS uuid[])) AND active")
-_OF_TEAM = text(
-    "SELECT a.id FROM team_member m JOIN agent a ON a.id = m.agent_id WHERE m.team_id = :team AND a.active ORDER BY a.id"
-)
 # Who has no lasting sight of it: an offer ends, so it does not count.
 _OUTSIDE = text(
     "SELECT a.id FROM agent a WHERE a.id = ANY(CAST(:ids AS uuid[])) AND a.role = 'agent' AND NOT EXISTS ("
@@ -151,11 +148,6 @@ async def require_active(session: AsyncSession, agent_ids: Sequence[UUID], *, fi
     for number, agent_id in enumerate(agent_ids):
         if agent_id not in there:
             raise Invalid("there is no such agent", field=field.format(number))
-
-
-async def of_team(session: AsyncSession, team_id: UUID) -> list[UUID]:
-    """The active agents of a team."""
-    return list((await session.execute(_OF_TEAM, {"team": team_id})).scalars())
 
 
 def _require_other(conversation: Conversation, agent: Agent) -> None:

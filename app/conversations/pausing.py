@@ -90,7 +90,7 @@ class Waker:
         async with self._database.begin() as session:
             due = (await session.execute(_DUE)).scalars().all()
             held = await queries.try_lock_many(session, due) if due else []
-            await assignment.lock_agents(session, {each.assignee_id for each in held if each.assignee_id})
+            await assignment.hold_agents(session, {each.assignee_id for each in held})
             for conversation in held:
                 if conversation.status == ConversationStatus.SNOOZED:
                     await resume(session, conversation, actor=SYSTEM)

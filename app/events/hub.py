@@ -5,6 +5,7 @@ Desks that see alike form a group: what a page of the tail brings them is joined
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ _DESK_FRAMES, _WIDGET_FRAMES = FRAMES.labels("desk"), FRAMES.labels("widget")
 HELD_LIMIT = 2_000
 
 
-class Subscriber:
+class Subscriber(ABC):
     """A socket that follows the stream. While `held` is a list, what happens waits there behind a replay.
 
     A replay that takes so long that too much is held lets go of the events: they are read from the log in their turn.
@@ -66,8 +67,9 @@ class Subscriber:
             if position is None or position > self.after:
                 self.peer.send(frame)
 
+    @abstractmethod
     def frame_of(self, event: StreamEvent) -> Frame | None:
-        raise NotImplementedError
+        """What its client gets of an event, None when it is not for them."""
 
 
 class DeskSubscriber(Subscriber):

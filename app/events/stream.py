@@ -12,13 +12,12 @@ from uuid import UUID
 import orjson
 
 from app import log
-from app.models.words import EventScope, Role
+from app.models.words import SENIORS, EventScope
 from app.sockets import Frame
 
 _logger = log.get("stream")
 _CURSOR = re.compile(r"[0-9a-f]{28}")
 CONTACT_MERGED = "contact.merged"
-_SEES_ALL = frozenset({Role.SUPERVISOR, Role.ADMIN})
 
 
 class Position(NamedTuple):
@@ -52,7 +51,7 @@ class Viewer:
 
     @property
     def sees_all(self) -> bool:
-        return self.role in _SEES_ALL
+        return self.role in SENIORS
 
 
 class StreamEvent:

@@ -9,6 +9,10 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+SENIORS = frozenset({Role.SUPERVISOR, Role.ADMIN})
+"""Those who see everything, and are asked first about what is escalated."""
+
+
 class Availability(StrEnum):
     """What the agent intends; whether a socket is there is presence."""
 

@@ -21,9 +21,11 @@ from app.routing.members import queues_of
 from app.wakeups import tell, wake
 
 _QUEUES_TOLD = 100
-_PRESENT = text(
-    "SELECT EXISTS (SELECT 1 FROM agent_session WHERE agent_id = :agent AND closed_at IS NULL AND lease_until > now())"
+PRESENT = (
+    "EXISTS (SELECT 1 FROM agent_session s WHERE s.agent_id = {} AND s.closed_at IS NULL AND s.lease_until > now())"
 )
+"""SQL: whether a socket of an agent is open, by the expression of their id."""
+_PRESENT = text(f"SELECT {PRESENT.format(':agent')}")
 _RESET = text("UPDATE agent SET missed_offers = 0 WHERE id = :agent AND missed_offers > 0")
 _AWAY = text(
     "UPDATE agent SET availability = 'away' WHERE id = ANY(CAST(:agents AS uuid[])) AND availability = 'online' "

@@ -38,7 +38,7 @@ _UNTARGET = text(
     "NULL, NULL, now() + make_interval(secs => :again)) FROM queue q "
     "WHERE q.id = e.queue_id AND e.conversation_id = :id"
 )
-# In a statement of their own, as offers.py says.
+# In a statement of their own, as conversations/assignment.py says.
 _HOLD_OFFERED = """
     SELECT a.id FROM agent a
     WHERE a.id IN (

@@ -26,8 +26,8 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM
 from app.models import Agent, Conversation, Offer, QueueEntry, SlaAction, SlaClock, SlaPolicy
-from app.models.words import ActionState, ConversationStatus, OfferStatus, Role
-from app.routing import queues
+from app.models.words import SENIORS, ActionState, ConversationStatus, OfferStatus, Role
+from app.routing import members, queues
 from app.sla import measures
 
 BATCH = 100
@@ -36,7 +36,6 @@ DONE = Counter(
     "roundtrip_sla_actions_total", "What stages of SLA clocks asked for, by what became of it", ["action", "outcome"]
 )
 _ENDED = (ConversationStatus.RESOLVED, ConversationStatus.CLOSED)
-_SENIOR = (Role.SUPERVISOR, Role.ADMIN)
 _logger = log.get("escalation")
 
 _OURS = "sla_action.state = 'pending' AND sla_action.action->>'webhook' IS NULL"
@@ -216,11 +215,10 @@ async def _requeue(
     """Supervisors are asked first. Who works on it keeps it until one of them accepts; its age stays."""
     if conversation.status in _ENDED:
         return f"the conversation is {conversation.status}"
-    assignee = await session.get(Agent, conversation.assignee_id) if conversation.assignee_id else None
-    if assignee is not None and assignee.role in _SENIOR:
+    if await _is_senior(session, conversation.assignee_id):
         return "a supervisor has it"
     entry = await session.get(QueueEntry, conversation.id, populate_existing=True)
-    if entry is not None and entry.escalated and not await _asks_an_agent(session, conversation):
+    if entry is not None and entry.escalated and not await _asks_an_agent(session, conversation, entry):
         return "supervisors are being asked already"
     note = entry.note if entry is not None and entry.target_agent_id is None else None
     await queues.requeue(session, conversation, catalog, escalated=True, note=note)
@@ -229,23 +227,31 @@ async def _requeue(
     return None
 
 
-async def _asks_an_agent(session: AsyncSession, conversation: Conversation) -> bool:
-    """Whether an offer of it is out to somebody who is no supervisor: nobody else is asked as long as it is."""
+async def _asks_an_agent(session: AsyncSession, conversation: Conversation, entry: QueueEntry) -> bool:
+    """Whether it was meant for somebody who is no supervisor, or offered to one: nobody else is asked meanwhile."""
+    if entry.target_agent_id is not None:
+        return not await _is_senior(session, entry.target_agent_id)
     asked = await session.exec(
-        select(Agent.role)
-        .join(Offer, col(Offer.agent_id) == col(Agent.id))
-        .where(col(Offer.conversation_id) == conversation.id, col(Offer.status) == OfferStatus.PENDING)
+        select(Offer.agent_id).where(
+            col(Offer.conversation_id) == conversation.id, col(Offer.status) == OfferStatus.PENDING
+        )
     )
-    return asked.first() == Role.AGENT
+    agent_id = asked.first()
+    return agent_id is not None and not await _is_senior(session, agent_id)
+
+
+async def _is_senior(session: AsyncSession, agent_id: UUID | None) -> bool:
+    agent = await session.get(Agent, agent_id) if agent_id else None
+    return agent is not None and agent.role in SENIORS
 
 
 async def _add_team(session: AsyncSession, conversation: Conversation, team_id: UUID) -> str | None:
     if conversation.status == ConversationStatus.CLOSED:
         return "the conversation is closed"
-    members = await participants.of_team(session, team_id)
-    if not members:
+    mates = await members.mates_of(session, team_id, active=True)
+    if not mates:
         return "the team has no agents"
-    added = await participants.collaborate(session, conversation, members, actor=SYSTEM)
+    added = await participants.collaborate(session, conversation, mates, actor=SYSTEM)
     return None if added else "its agents take part already"
 
 

@@ -1,7 +1,7 @@
 -- Offers for conversations that the caller holds: capacity is held, the offer made and the entry marked in one statement,
 -- so that no moment exists in which one is there without the others. What changed since it was planned is left alone.
 -- Several offers to one agent are added up in their order; those that do not fit any more are left out.
--- The agents' rows are held by the statement before, not by this one: offers.py says why (_HOLD_AGENTS).
+-- The agents' rows are held by the statement before, not by this one: conversations/assignment.py says why (_HOLD_AGENTS).
 -- In parallel: $1 offer, $2 conversation, $3 agent, $4 weight to hold, $5 seconds to answer, $6 decision,
 -- $7 explanation (JSON text); and as planned: $8 queue, $9 weight, $10 escalated, $11 target agent.
 WITH wanted AS (

@@ -41,7 +41,7 @@ async def pick_up(session: AsyncSession, conversation: Conversation, *, agent: A
         raise OfferedToAnother("it was transferred to another agent", agent_id=str(entry.target_agent_id))
     if agent.role == Role.AGENT and conversation.queue_id not in await queues_of(session, agent.id):
         raise Forbidden("only agents of its queue pick it up")
-    await offers.hold_agents(session, [agent.id])
+    await assignment.hold_agents(session, [agent.id])
     await availability.forgive(session, agent.id)
     await _give(session, conversation, agent, how="pick_up", actor=Actor("agent", agent.id), force=False)
 
@@ -61,7 +61,7 @@ async def assign(
     if conversation.assignee_id == agent_id:
         return
     offer = await offers.pending(session, conversation)
-    await offers.hold_agents(session, [agent_id, conversation.assignee_id, offer.agent_id if offer else None])
+    await assignment.hold_agents(session, [agent_id, conversation.assignee_id, offer.agent_id if offer else None])
     await session.refresh(agent)
     if not agent.active:
         raise Invalid("there is no such agent", field="agent_id")

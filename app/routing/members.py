@@ -8,7 +8,7 @@ from sqlalchemy import Integer, Uuid, column, select, table
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.models import TeamMember
+from app.models import Agent, TeamMember
 
 QUEUE_AGENT = table("queue_agent", column("queue_id", Uuid), column("agent_id", Uuid), column("level", Integer))
 """One row per agent and queue; `level` is the lowest by which the agent serves it."""
@@ -21,15 +21,10 @@ async def queues_of(session: AsyncSession, agent_id: UUID) -> list[UUID]:
     return list(found.scalars())
 
 
-async def agents_of(session: AsyncSession, queue_id: UUID) -> list[UUID]:
-    """The agents who serve a queue, active or not, by id."""
-    statement = select(QUEUE_AGENT.c.agent_id).where(QUEUE_AGENT.c.queue_id == queue_id)
-    found = await session.execute(statement.order_by(QUEUE_AGENT.c.agent_id))
-    return list(found.scalars())
-
-
-async def mates_of(session: AsyncSession, team_id: UUID) -> list[UUID]:
-    """The agents of a team, active or not, by id."""
+async def mates_of(session: AsyncSession, team_id: UUID, *, active: bool = False) -> list[UUID]:
+    """The agents of a team, or only those who are active, by id."""
     statement = select(col(TeamMember.agent_id)).where(col(TeamMember.team_id) == team_id)
+    if active:
+        statement = statement.join(Agent, col(Agent.id) == col(TeamMember.agent_id)).where(col(Agent.active))
     found = await session.execute(statement.order_by(col(TeamMember.agent_id)))
     return list(found.scalars())

@@ -6,7 +6,7 @@ Every function holds the conversation's row before it looks at its offer: that l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,10 +46,6 @@ _HOLD = text(
 )
 _PENDING = text("SELECT id FROM offer WHERE conversation_id = :id AND status = 'pending'")
 _TAKE = text("UPDATE offer SET status = 'accepted', decided_at = now() WHERE id = :id")
-# Agents' rows are locked in a statement of their own, in the order of their ids. Locking and updating them in one
-# statement deadlocks: where somebody changed the row meanwhile, the update starts from the version of its snapshot
-# again, and waits there for another who, with that version in hand, waits for our lock on the newer one.
-_HOLD_AGENTS = "SELECT id FROM agent WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 _WHY_LATE = {
     OfferStatus.ACCEPTED: "the offer has been accepted already",
     OfferStatus.REJECTED: "the offer was declined",
@@ -102,7 +98,7 @@ async def make(session: AsyncSession, proposals: Sequence[Proposal]) -> list[Off
     await session.flush()
     connection = await driver(session)
     losing = [proposal.conversation.assignee_id for proposal in proposals if proposal.given]
-    await connection.fetch(_HOLD_AGENTS, [*losing, *(proposal.decision.agent_id for proposal in proposals)])
+    await assignment.hold_agents(session, [*losing, *(proposal.decision.agent_id for proposal in proposals)])
     rows = await connection.fetch(
         _MAKE,
         [new_id() for _ in proposals],
@@ -199,7 +195,7 @@ async def accept(session: AsyncSession, *, offer_id: UUID, agent: Agent) -> Conv
         raise OfferExpired(_WHY_LATE[OfferStatus.EXPIRED])
     if conversation.status not in WORKING:
         raise OfferExpired(f"the conversation is {conversation.status}")
-    await hold_agents(session, [agent.id, conversation.assignee_id])
+    await assignment.hold_agents(session, [agent.id, conversation.assignee_id])
     await availability.forgive(session, agent.id)
     how = "transfer" if offer.targeted else "offer"
     actor = Actor("agent", agent.id)
@@ -247,13 +243,7 @@ async def hold_concerned(session: AsyncSession, conversation: Conversation) -> N
     """Lock its assignee and whoever is being asked to take it over, before something is done that may change both."""
     offer = await pending(session, conversation) if conversation.assignee_id is not None else None
     if offer is not None:
-        await hold_agents(session, [offer.agent_id, conversation.assignee_id])
-
-
-async def hold_agents(session: AsyncSession, agent_ids: Iterable[UUID | None]) -> None:
-    """Lock agents in the order in which everybody does; before anything of more than one of them is changed."""
-    wanted = [agent_id for agent_id in agent_ids if agent_id is not None]
-    await (await driver(session)).fetch(_HOLD_AGENTS, wanted)
+        await assignment.hold_agents(session, [offer.agent_id, conversation.assignee_id])
 
 
 async def held(session: AsyncSession, offer_id: UUID, agent: Agent) -> tuple[Conversation, Row[Any]]:

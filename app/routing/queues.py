@@ -192,7 +192,7 @@ async def _reconsider_offer(
     offer = await offers.pending(session, conversation)
     if offer is None:
         return
-    await offers.hold_agents(session, [offer.agent_id, conversation.assignee_id])
+    await assignment.hold_agents(session, [offer.agent_id, conversation.assignee_id])
     agent = await session.get_one(Agent, offer.agent_id, populate_existing=True)
     better = raised and not stepping_in.suits(agent, grade.specialists) and await _someone_better(session, conversation)
     if better or not await _hold_present_weight(session, conversation, agent, offer.id, held=offer.weight):

@@ -11,6 +11,8 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from app.models.words import SENIORS
+from app.routing import availability
 from app.routing.lanes import Head, Lane
 from app.routing.rings import requirement
 from app.routing.views import LONG_AGO, AgentView, LeftOut, Waiting
@@ -19,9 +21,8 @@ NAMED = 50
 Aside: TypeAlias = dict[LeftOut, tuple[int, list[UUID]]]
 """How many agents stand aside for a reason, and the first of them."""
 
-_PRESENT = (
-    "EXISTS (SELECT 1 FROM agent_session s WHERE s.agent_id = a.id AND s.closed_at IS NULL AND s.lease_until > now())"
-)
+_PRESENT = availability.PRESENT.format("a.id")
+_SENIOR = "role IN ({})".format(", ".join(f"'{role}'" for role in sorted(SENIORS)))
 _LANES = f"""
     SELECT l.*, q.skills AS queue_skills, q.rings::text AS rings, now() AS moment
     FROM lanes_v1() l LEFT JOIN queue q ON q.id = l.queue_id
@@ -41,7 +42,7 @@ _FREE = f"""
     SELECT f.id, f.role, f.active, f.availability, true AS present, f.capacity, f.load, f.last_offered_at, f.skills,
            f.languages, coalesce(s.queues, '{{}}') AS queues, coalesce(s.levels, '{{}}') AS levels
     FROM free f LEFT JOIN served s ON s.agent_id = f.id
-    WHERE s.agent_id IS NOT NULL OR f.id = ANY($2::uuid[]) OR ($3::bool AND f.role IN ('supervisor', 'admin'))
+    WHERE s.agent_id IS NOT NULL OR f.id = ANY($2::uuid[]) OR ($3::bool AND f.{_SENIOR})
 """
 _AGENTS = f"""
     SELECT a.id, a.role, a.active, a.availability, {_PRESENT} AS present, a.capacity, a.load, a.last_offered_at, a.skills,
@@ -59,7 +60,7 @@ _ASIDE = f"""
         FROM unnest($1::uuid[], $2::bool[]) AS k(queue_id, escalated)
         CROSS JOIN LATERAL (
             SELECT m.agent_id FROM queue_agent m WHERE m.queue_id = k.queue_id
-            UNION SELECT s.id FROM agent s WHERE k.escalated AND s.role IN ('supervisor', 'admin')) m
+            UNION SELECT s.id FROM agent s WHERE k.escalated AND s.{_SENIOR}) m
     ), reasoned AS (
         SELECT k.queue_id, k.escalated, a.id, CASE
             WHEN a.availability <> 'online' THEN 'not_online'

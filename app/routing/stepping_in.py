@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import grading
 from app.models import Agent, Conversation, GradedResponse
-from app.models.words import Role
+from app.models.words import SENIORS
 from app.wakeups import wake
 
 _LEAVE = text("DELETE FROM queue_entry WHERE conversation_id = :id")
@@ -27,7 +27,7 @@ _ASK_ON = text(
 
 def suits(agent: Agent, specialists: Collection[str]) -> bool:
     """Whether a matter for seniors and these specialists is in the right hands with them."""
-    return agent.role != Role.AGENT or not set(specialists).isdisjoint(agent.skills)
+    return agent.role in SENIORS or not set(specialists).isdisjoint(agent.skills)
 
 
 async def taken(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from app.models.words import Availability, Role
+from app.models.words import SENIORS, Availability
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -82,7 +82,7 @@ class AgentView:
 
     @property
     def senior(self) -> bool:
-        return self.role in (Role.SUPERVISOR, Role.ADMIN)
+        return self.role in SENIORS
 
 
 @dataclass(slots=True)

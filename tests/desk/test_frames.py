@@ -10,7 +10,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from app.desk import protocol as desk
+from app.desk import frames as desk
 from app.events import frames
 from app.intake import widget_protocol as widget
 from tests.support.sockets import Desk, NotInTheProtocol, Widget, checked

@@ -7,14 +7,12 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-from sqlalchemy import text
 
 from app.errors import NotFound, OfferExpired
 from app.events.log import Actor
 from app.models import Agent
 from app.models.words import Availability, Role
 from app.routing import availability, endings, offers, queues, transfers
-from app.sla import escalation
 from app.wakeups import EPHEMERAL
 from tests.routing.world import World
 
@@ -337,16 +335,15 @@ async def test_a_transfer_that_is_declined_stays_with_the_assignee(world: World)
     assert await world.broken() == []
 
 
-async def transferred(world: World, *, escalated: bool) -> tuple[UUID, Agent, Agent]:
-    """One that `mine` has and gives to `other`."""
+async def transferred(world: World) -> tuple[UUID, Agent, Agent]:
+    """One that was escalated; `mine` has it and gives it to `other`."""
     queue = await world.queue()
     mine, other = await world.agent(queue), await world.agent(queue)
     conversation = await world.waits(queue, target_agent_id=mine.id)
     await world.dispatch()
     await world.accept(await world.offered(conversation))
     async with world.holding(conversation) as (session, held):
-        if escalated:
-            await queues.requeue(session, held, await world.catalog(), escalated=True)
+        await queues.requeue(session, held, await world.catalog(), escalated=True)
         await transfers.transfer(
             session, held, actor=Actor("agent", mine.id), agent_id=other.id, catalog=await world.catalog()
         )
@@ -354,7 +351,7 @@ async def transferred(world: World, *, escalated: bool) -> tuple[UUID, Agent, Ag
 
 
 async def test_a_transfer_of_an_escalated_one_that_fails_stays_escalated(world: World) -> None:
-    conversation, mine, other = await transferred(world, escalated=True)
+    conversation, mine, other = await transferred(world)
     await world.dispatch()
     offer = await world.offered(conversation)
     assert offer.agent_id == other.id
@@ -367,21 +364,6 @@ async def test_a_transfer_of_an_escalated_one_that_fails_stays_escalated(world: 
     supervisor = await world.agent(role=Role.SUPERVISOR)
     await world.dispatch()
     assert (await world.offered(conversation)).agent_id == supervisor.id
-
-
-async def test_a_transfer_that_is_escalated_meanwhile_waits_for_a_supervisor(world: World) -> None:
-    conversation, mine, _ = await transferred(world, escalated=False)
-    await world.dispatch()
-    async with world.database.begin() as session:
-        await session.execute(text("UPDATE conversation SET category = 'urgent'"))
-    async with world.holding(conversation) as (session, _):
-        assert await escalation.escalate(session, [conversation]) == [conversation]
-    await endings.expire_due(world.database)
-    entry = await world.entry(conversation)
-    assert entry is not None
-    assert (entry.escalated, entry.target_agent_id, entry.state) == (True, None, "waiting")
-    assert (await world.conversation(conversation)).assignee_id == mine.id
-    assert await world.broken() == []
 
 
 async def test_an_agent_who_went_away_before_the_offer_gets_none(world: World) -> None:

@@ -15,10 +15,9 @@ from prometheus_client import REGISTRY
 from sqlalchemy import event, text
 
 from app.db import Database
-from app.models import QueueEntry
-from app.models.words import ClockMetric, ConversationStatus, EntryState, Role
+from app.models.words import ClockMetric, ConversationStatus
 from app.settings import Settings
-from app.sla import clocks, escalation
+from app.sla import clocks
 from app.sla.watcher import BATCH, Watcher
 from tests.sla.matters import Matters
 
@@ -209,60 +208,6 @@ async def test_pausing_an_urgent_one_after_its_deadline_asks_for_supervisors(mat
     await matters.pass_time(5 * HOUR, metric=DONE)
     await matters.set_status(conversation_id, ConversationStatus.ON_HOLD)
     assert [action.action for action in await matters.actions()] == [{"requeue": True}]
-
-
-async def test_one_that_an_agent_has_is_offered_to_supervisors(matters: Matters) -> None:
-    conversation_id = await matters.one(category="urgent")
-    await matters.assign(conversation_id, await matters.agent())
-    await _escalate(matters, conversation_id)
-    entry = await matters.entry(conversation_id)
-    assert entry is not None
-    assert (entry.state, entry.escalated, entry.weight, entry.excluded) == (EntryState.WAITING, True, 2, [])
-    assert entry.queue_id == (await matters.conversation(conversation_id)).queue_id
-    assert entry.enqueued_at - entry.order_at == timedelta(seconds=600)
-    assert (await matters.conversation(conversation_id)).assignee_id is not None
-
-
-async def test_one_that_a_supervisor_has_is_where_it_should_be(matters: Matters) -> None:
-    conversation_id = await matters.one(category="urgent")
-    await matters.assign(conversation_id, await matters.agent(role=Role.SUPERVISOR))
-    await _escalate(matters, conversation_id)
-    assert await matters.entry(conversation_id) is None
-
-
-async def test_one_that_is_done_is_left_alone(matters: Matters) -> None:
-    conversation_id = await matters.one(category="urgent", status="resolved")
-    await _escalate(matters, conversation_id)
-    assert await matters.entry(conversation_id) is None
-
-
-@pytest.mark.parametrize("state", [EntryState.WAITING, EntryState.OFFERED])
-async def test_an_urgent_one_that_waits_keeps_its_place_and_everybody_is_asked_anew(
-    matters: Matters, state: EntryState
-) -> None:
-    conversation_id, target = await matters.one(category="urgent"), await matters.agent()
-    before = await _enter(matters, conversation_id, state=state, target_agent_id=target, excluded=["x"])
-    await _escalate(matters, conversation_id)
-    entry = await matters.entry(conversation_id)
-    assert entry is not None
-    changed = {"escalated", "target_agent_id", "excluded"}
-    assert entry.model_dump(exclude=changed) == before.model_dump(exclude=changed)
-    assert (entry.escalated, entry.target_agent_id, entry.excluded) == (True, None, [])
-
-
-async def _escalate(matters: Matters, conversation_id: UUID) -> None:
-    async with matters.holding(conversation_id) as (session, _):
-        await escalation.escalate(session, [conversation_id])
-
-
-async def _enter(matters: Matters, conversation_id: UUID, **fields: Any) -> QueueEntry:
-    queue_id = (await matters.conversation(conversation_id)).queue_id
-    assert queue_id is not None
-    async with matters.database.begin() as session:
-        session.add(QueueEntry(conversation_id=conversation_id, queue_id=queue_id, weight=7, **fields))
-    entry = await matters.entry(conversation_id)
-    assert entry is not None
-    return entry
 
 
 async def _until_done(database: Database) -> None:

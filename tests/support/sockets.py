@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from app.desk import protocol as desk_protocol
+from app.desk import frames as desk_frames
 from app.intake import widget_protocol
 
 Frame = dict[str, Any]
@@ -178,7 +178,7 @@ class Client:
 
 class Desk(Client):
     path = "/desk/live"
-    protocol = desk_protocol.FRAMES
+    protocol = desk_frames.FRAMES
 
     def __init__(self, base: str, token: str, **hello: Any) -> None:
         super().__init__(base, token=token, **hello)

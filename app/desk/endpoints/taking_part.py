@@ -25,6 +25,7 @@ from app.edge import SessionDep
 from app.errors import Invalid, NotAssigned
 from app.models import Agent, Conversation, Team
 from app.models.words import MessageKind, ParticipantRole
+from app.routing import members
 
 router = api_router("conversations")
 
@@ -149,7 +150,7 @@ async def _wanted(session: AsyncSession, conversation: Conversation, given: NewC
     assert given.team_id is not None
     if await session.get(Team, given.team_id) is None:
         raise Invalid("there is no such team", field="team_id")
-    agents = await participants.of_team(session, given.team_id)
+    agents = await members.mates_of(session, given.team_id, active=True)
     if not agents:
         raise Invalid("nobody of this team is there", field="team_id")
     return [agent for agent in agents if agent not in (conversation.assignee_id, conversation.owner_id)]

@@ -1,0 +1,259 @@
+"""What the desk's socket says, typed: answers, events and what is never stored; docs/protocol.md is generated from here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, TypeAdapter
+
+from app.desk.frame_shapes import (
+    Agent,
+    Change,
+    Clock,
+    ClockedConversation,
+    Cycle,
+    Mentioner,
+    Offered,
+    OwnConversation,
+    ParticipantShape,
+    PresentAgent,
+    QueueCounts,
+    TransferShape,
+    Writer,
+)
+from app.events import frames
+from app.events.frames import Conversation, Count, Event, Person, Place, ServerFrame
+from app.models.words import Availability, Role
+
+
+class Welcome(ServerFrame):
+    """The answer to hello: who you are, your open offers, conversations and queues, and where the stream goes on.
+
+    Supervisors are shown every queue.
+    """
+
+    type: Literal["welcome"]
+    re: frames.CommandId | None
+    agent: Agent
+    session_id: str
+    heartbeat_s: float
+    cursor: frames.Cursor
+    offers: list[Offered]
+    conversations: list[OwnConversation]
+    queues: list[QueueCounts]
+
+
+class Ok(ServerFrame):
+    """The command `re` was done and committed; its results are beside."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["ok"]
+    re: frames.CommandId | None
+    availability: Availability | None = None
+    offer_id: UUID | None = None
+    conversation_id: UUID | None = None
+    conversation: dict[str, Any] | None = None
+    message_id: UUID | None = None
+    client_message_id: str | None = None
+    seq: Place | None = None
+    status: str | None = None
+
+
+class OfferCreated(Event, Offered):
+    """You are asked to take a conversation, until `expires_at`."""
+
+    type: Literal["offer.created"]
+
+
+class OfferAccepted(Event):
+    """Accepted by this agent, perhaps on another socket."""
+
+    type: Literal["offer.accepted"]
+    offer_id: UUID
+    agent_id: UUID
+
+
+class OfferEnded(Event):
+    """Nobody answered in time (expired), or it was withdrawn (rejected, transferred, closed, agent lost)."""
+
+    type: Literal["offer.expired", "offer.rescinded"]
+    offer_id: UUID
+    reason: str | None
+
+
+class ConversationCreated(Event):
+    """A first message opened it."""
+
+    type: Literal["conversation.created"]
+    conversation: Conversation
+
+
+class ConversationUpdated(Event):
+    """`changed` names the fields that did: status, queue, classification (with `source`, `reason` and the rules that
+    `fired`), a transfer, participants, or files of `message_id` that were fetched."""
+
+    type: Literal["conversation.updated"]
+    conversation: Conversation
+    changed: list[str]
+    source: str | None = None
+    reason: str | None = None
+    fired: list[dict[str, Any]] | None = None
+    transfer: TransferShape | None = None
+    escalated: dict[str, Any] | None = None
+    participants: list[ParticipantShape] | None = None
+    message_id: UUID | None = None
+    attachments: list[frames.File] | None = None
+
+
+class ConversationAssigned(Event):
+    """Who has it now, and how: offer, direct, transfer, pick_up, reopen, supervisor."""
+
+    type: Literal["conversation.assigned"]
+    conversation: Conversation
+    assignee: Person
+    how: str
+
+
+class ConversationResolved(Event):
+    """The receipt of this cycle is on its way to the customer."""
+
+    type: Literal["conversation.resolved"]
+    conversation: Conversation
+    cycle: int
+
+
+class ConversationClosed(Event):
+    """Confirmed by the customer; `via` says where."""
+
+    type: Literal["conversation.closed"]
+    conversation: Conversation
+    cycle: int
+    via: str
+
+
+class ConversationReopened(Event):
+    """The customer said that it is not solved, or wrote again; or an agent took it up."""
+
+    type: Literal["conversation.reopened"]
+    conversation: Conversation
+    reason: str
+
+
+class AgentJoined(Event):
+    """A supervisor speaks in it too; the customer is told their name."""
+
+    type: Literal["agent.joined"]
+    agent: Person
+
+
+class AgentMentioned(Event):
+    """A note names you: your help is asked for, and you see the conversation from now on."""
+
+    type: Literal["agent.mentioned"]
+    conversation: Conversation
+    message: frames.Message
+    by: Mentioner
+
+
+class FeedbackReceived(Event):
+    """What the customer answered. Anonymous answers carry no ratings."""
+
+    type: Literal["feedback.received"]
+    cycle: Cycle
+    ratings: dict[str, int | None]
+    comment: str | None
+    anonymous: bool
+
+
+class SlaFired(Event):
+    """A deadline is near (warned), was missed (breached) at the time it was due, or still is (escalated, by level)."""
+
+    type: Literal["sla.warned", "sla.breached", "sla.escalated"]
+    clock: Clock
+    conversation: ClockedConversation
+
+
+class SlaNotified(Event):
+    """Your attention is asked for, as owner, supervisor or manager, because a clock came to this stage."""
+
+    type: Literal["sla.notified"]
+    clock: Clock
+    conversation: ClockedConversation
+    stage: Literal["warned", "breached", "escalated"]
+    notify: Literal["owner", "supervisor", "manager"]
+
+
+class TypingShown(ServerFrame):
+    """Somebody writes, or stopped."""
+
+    type: Literal["typing"]
+    conversation_id: UUID
+    on: bool
+    author: Writer
+
+
+class PresenceUpdated(ServerFrame):
+    """A colleague of your queues came, went, or intends something else."""
+
+    type: Literal["presence.updated"]
+    agent: PresentAgent
+
+
+class QueueCounted(ServerFrame):
+    """How many wait in a queue now, and by how much that changed since the frame before; a few times a second at most."""
+
+    type: Literal["queue.counts"]
+    queue_id: UUID
+    waiting: Count
+    offered: Count
+    change: Change
+
+
+class QueuesChanged(ServerFrame):
+    """You serve other queues, or have another role, than before: this replaces what the welcome said."""
+
+    type: Literal["queues.changed"]
+    role: Role
+    queues: list[QueueCounts]
+
+
+class ConversationRead(ServerFrame):
+    """You have read up to `seq`, on another socket."""
+
+    type: Literal["conversation.read"]
+    conversation_id: UUID
+    seq: Place
+
+
+ANSWERS: tuple[type[ServerFrame], ...] = (Welcome, Ok, frames.Error, frames.Pong)
+EVENTS: tuple[type[ServerFrame], ...] = (
+    OfferCreated,
+    OfferAccepted,
+    OfferEnded,
+    ConversationCreated,
+    ConversationUpdated,
+    ConversationAssigned,
+    ConversationResolved,
+    ConversationClosed,
+    ConversationReopened,
+    AgentJoined,
+    AgentMentioned,
+    frames.MessageCreated,
+    frames.MessageStatus,
+    frames.MessageUpdated,
+    frames.FeedbackRequested,
+    FeedbackReceived,
+    SlaFired,
+    SlaNotified,
+)
+EPHEMERAL: tuple[type[ServerFrame], ...] = (
+    TypingShown,
+    PresenceUpdated,
+    QueueCounted,
+    QueuesChanged,
+    ConversationRead,
+    frames.ResyncRequired,
+    frames.Draining,
+)
+FRAMES: TypeAdapter[Any] = frames.adapter(*ANSWERS, *EVENTS, *EPHEMERAL)

@@ -33,7 +33,8 @@ class Call:
 class Sender:
     """`(kind, value)` names the person on this channel; `address` is what a reply needs to reach them.
 
-    `contact_id` is the id that their contact gets when this message makes it, where it has to be known before.
+    `contact_id` is the id that their contact gets when this message makes it, where it has to be known before. `also`
+    are other `(kind, value)` names that the provider gave for the same person in the same breath.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Sender:
     language: str | None = None
     address: Mapping[str, Any] = field(default_factory=dict)
     contact_id: UUID | None = None
+    also: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,27 @@ class StatusUpdate:
     failure: SendFailure | None = None
 
 
+class RefusalReason(StrEnum):
+    """Why somebody is not to be written to: they said so, blocked us, complained, or the address does not exist."""
+
+    OPT_OUT = "opt_out"
+    BLOCKED = "blocked"
+    COMPLAINED = "complained"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Somebody does not want to hear from us on this channel any more (`on`), or wants to again. `key` is stable."""
+
+    key: str
+    sender: Sender
+    reason: RefusalReason
+    on: bool = True
+    at: datetime | None = None
+    detail: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """A whole call. `ignored` names kinds that we know and do not act on; `errors` items that could not be read."""
@@ -194,15 +217,28 @@ class Parsed:
     echoes: Sequence[Echo] = ()
     calls: Sequence[CallUpdate] = ()
     statuses: Sequence[StatusUpdate] = ()
+    refusals: Sequence[Refusal] = ()
     ignored: Sequence[str] = ()
     errors: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundFile:
+    """`url` is a signed public link to the same bytes, for providers that fetch files themselves."""
+
     name: str
     media_type: str
     data: bytes
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text that the provider approved, by its name there; `parameters` fill it in, in their order."""
+
+    name: str
+    language: str
+    parameters: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +263,7 @@ class Outgoing:
     reply_token: str = ""
     receipt: Mapping[str, Any] | None = None
     files: Sequence[OutboundFile] = ()
+    template: Template | None = None
     attempt: int = 1
     created_at: datetime | None = None
 
@@ -347,6 +384,25 @@ class Checking(Protocol):
 
     async def check(self, config: Any, http: httpx.AsyncClient) -> None:
         """Raises SendError with REAUTH or CONFIG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the provider tells about a person; None is not known."""
+
+    name: str | None = None
+    language: str | None = None
+    avatar_url: str | None = None
+    phone: str | None = None
+    email: str | None = None
+
+
+@runtime_checkable
+class Profiling(Protocol):
+    """What an adapter has besides when its calls name people by an id only and their names can be asked for."""
+
+    async def profile(self, config: Any, sender: Sender, http: httpx.AsyncClient) -> Profile:
+        """Raises SendError: the same reading of failures as for sending."""
 
 
 @runtime_checkable

@@ -120,10 +120,17 @@ async def test_a_transaction_held_open_hides_nothing_from_a_cursor(server: Serve
 
 
 def workers_of(server: Server) -> list[int]:
-    """The worker processes below the launcher."""
+    """The worker processes below the launcher; one that dies while we look is none of them."""
     assert server.process is not None
     listed = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return [int(pid) for pid in listed if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in listed if b"worker" in _command_line(pid)]
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 class Watch:

@@ -1,31 +1,22 @@
 """Files that a provider gives only to whoever shows a credential: from its own hosts, within a size, never elsewhere."""
 
-import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
+from app.channels import provider
+from app.channels.hiding import hide
 from app.channels.provider import FetchError
 
 _HOPS = 4
-_SIGNED = re.compile(r"(https?://[^\s?\"']*\.(?:amazonaws\.com|twiliocdn\.com|cloudfront\.net)[^\s?\"']*)\?[^\s\"']*")
 
-
-class _HideSignatures(logging.Filter):
-    """httpx logs each URL it calls, and whoever has a signed one may read the file."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        hidden = _SIGNED.sub(r"\1?<signed>", message)
-        if hidden != message:
-            record.msg, record.args = hidden, ()
-        return True
-
-
-logging.getLogger("httpx").addFilter(_HideSignatures())
+# Whoever has a signed address may read the file.
+hide(
+    r"(https?://[^\s?\"']*\.(?:amazonaws\.com|twiliocdn\.com|cloudfront\.net)[^\s?\"']*)\?[^\s\"']*",
+    by=r"\1?<signed>",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +76,4 @@ async def _read(response: httpx.Response, limit: int, *, page: bool) -> bytes:
         raise FetchError(f"the file's server answered {status}", retry=retry)
     if not page and response.headers.get("content-type", "").startswith("text/html"):
         raise FetchError("the file's server gave a page instead of the file", retry=False)
-    read = bytearray()
-    async for chunk in response.aiter_bytes():
-        read += chunk
-        if len(read) > limit:
-            raise FetchError(f"the file has more than {limit} bytes", retry=False)
-    return bytes(read)
+    return await provider.content(response, limit=limit)

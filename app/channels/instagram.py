@@ -21,7 +21,7 @@ from app.channels.instagram_config import InstagramConfig
 from app.channels.meta_graph import Graph
 from app.channels.meta_messaging import Account
 from app.channels.meta_send import CODES, Way
-from app.channels.meta_split import utf8
+from app.channels.split import utf8
 
 _FILE_LIMIT = 25_000_000
 _TYPES = {

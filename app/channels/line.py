@@ -23,8 +23,8 @@ from app.channels.base import (
     Sent,
 )
 from app.channels.line_config import LineConfig
-from app.channels.meta_split import split_text, utf16
 from app.channels.provider import FetchError
+from app.channels.split import split_text, utf16
 from app.channels.text import clean, key
 from app.errors import NotGenuine
 

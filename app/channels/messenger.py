@@ -10,7 +10,7 @@ from app.channels.messenger_config import MessengerConfig
 from app.channels.meta_graph import Graph
 from app.channels.meta_messaging import Account
 from app.channels.meta_send import CODES, Way
-from app.channels.meta_split import utf16
+from app.channels.split import utf16
 
 _FILE_LIMIT = 25_000_000
 

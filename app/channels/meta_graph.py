@@ -1,7 +1,6 @@
 """Meta's Graph API as we call it: JSON and files out, media in, and what its error codes mean for a message."""
 
 import asyncio
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 from app import clock
 from app.channels import provider
 from app.channels.base import OutboundFile, SendError, SendFailure, Sent
+from app.channels.hiding import hide
 from app.channels.provider import FetchError
 from app.channels.text import clean
 
@@ -22,21 +22,12 @@ _PATIENCE_S = 8.0
 _MEDIA_HOSTS = ("fbcdn.net", "fbsbx.com", "cdninstagram.com", "facebook.com", "instagram.com", "whatsapp.net")
 # Graph quotes the token that it refuses.
 _TOKEN = re.compile(r"\b(?:EAA|IGA|IGQ)[\w-]{8,}")
-_SIGNED_URL = re.compile(r"(https?://[^\s?\"']*\.(?:fbcdn\.net|fbsbx\.com|cdninstagram\.com)/[^\s?\"']*)\?[^\s\"']*")
 
-
-class _HideSignatures(logging.Filter):
-    """httpx logs each URL it calls, and whoever has the URL of a medium may read it for days."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        hidden = _SIGNED_URL.sub(r"\1?<signed>", message)
-        if hidden != message:
-            record.msg, record.args = hidden, ()
-        return True
-
-
-logging.getLogger("httpx").addFilter(_HideSignatures())
+# Whoever has the address of a medium may read it for days.
+hide(
+    r"(https?://[^\s?\"']*\.(?:fbcdn\.net|fbsbx\.com|cdninstagram\.com)/[^\s?\"']*)\?[^\s\"']*",
+    by=r"\1?<signed>",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from app.channels import meta_graph
 from app.channels.base import Capabilities, OutboundFile, Outgoing, SendError, SendFailure, Sent
 from app.channels.meta_graph import COMMON, Codes, Graph
 from app.channels.meta_messaging import METADATA
-from app.channels.meta_split import Width, split_text
+from app.channels.split import Width, split_text
 from app.channels.text import key
 
 CODES = Codes(

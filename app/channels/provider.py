@@ -53,19 +53,24 @@ class FetchError(Exception):
 
 async def download(http: httpx.AsyncClient, url: str, *, limit: int) -> bytes:
     """At most `limit` bytes. Raises FetchError, which does not name the URL, because it may hold a secret."""
-    read = bytearray()
     try:
         async with http.stream("GET", url, follow_redirects=False) as response:
             if not response.is_success:
                 retry = response.status_code >= 500 or response.status_code in (408, 429)
                 raise FetchError(f"the file's server answered {response.status_code}", retry=retry)
-            async for chunk in response.aiter_bytes():
-                read += chunk
-                if len(read) > limit:
-                    raise FetchError(f"the file has more than {limit} bytes", retry=False)
+            return await content(response, limit=limit)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         retry = not isinstance(error, _WRONG_URL)
         raise FetchError(f"the file could not be fetched ({type(error).__name__})", retry=retry) from None
+
+
+async def content(response: httpx.Response, *, limit: int) -> bytes:
+    """The body of a streamed answer; one with more bytes is left unread. Raises FetchError."""
+    read = bytearray()
+    async for chunk in response.aiter_bytes():
+        read += chunk
+        if len(read) > limit:
+            raise FetchError(f"the file has more than {limit} bytes", retry=False)
     return bytes(read)
 
 

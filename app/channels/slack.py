@@ -22,10 +22,10 @@ from app.channels.base import (
     Sent,
     Unparseable,
 )
-from app.channels.meta_split import split_text
 from app.channels.provider import FetchError
 from app.channels.slack_api import Slack
 from app.channels.slack_config import SlackConfig
+from app.channels.split import split_text
 from app.channels.text import JSONDecodeError, key, loads
 from app.errors import NotGenuine
 

@@ -1,7 +1,5 @@
 """Slack's Web API as we call it, and what its errors mean for a message."""
 
-import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,23 +12,12 @@ from pydantic import SecretStr
 from app import clock
 from app.channels import provider
 from app.channels.base import OutboundFile, SendError, SendFailure
+from app.channels.hiding import hide
 from app.channels.text import clean, key
 
-_UPLOAD = re.compile(r"(https?://[^\s\"']*/upload/v\d+/)[^\s\"']+")
+# Whoever has the address of an upload may use it.
+hide(r"(https?://[^\s\"']*/upload/v\d+/)[^\s\"']+", by=r"\1<signed>")
 
-
-class _HideUploads(logging.Filter):
-    """httpx logs each URL it calls, and whoever has the address of an upload may use it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        hidden = _UPLOAD.sub(r"\1<signed>", message)
-        if hidden != message:
-            record.msg, record.args = hidden, ()
-        return True
-
-
-logging.getLogger("httpx").addFilter(_HideUploads())
 
 FAILURES: dict[str, SendFailure] = {
     **dict.fromkeys(

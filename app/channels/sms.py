@@ -24,9 +24,9 @@ from app.channels.base import (
     Sent,
     Unparseable,
 )
-from app.channels.meta_split import split_text, utf16
 from app.channels.provider import FetchError
 from app.channels.sms_config import SmsConfig
+from app.channels.split import split_text, utf16
 from app.channels.text import JSONDecodeError, clean, key, loads
 
 _TEXT_LIMIT = 1600

@@ -1,7 +1,6 @@
 """Telegram: updates of the Bot API in, sendMessage out."""
 
 import asyncio
-import logging
 import re
 from typing import Any, ClassVar
 
@@ -23,6 +22,8 @@ from app.channels.base import (
     Unparseable,
 )
 from app.channels.config import TelegramConfig
+from app.channels.hiding import hide
+from app.channels.split import split_text, utf16
 from app.channels.text import JSONDecodeError, loads
 
 MESSAGE_LIMIT = 4096
@@ -37,19 +38,7 @@ _NOT_THERE = (
     "chat_write_forbidden",
 )
 
-
-class _HideToken(logging.Filter):
-    """httpx logs each URL it calls, and Telegram's hold the bot token."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        hidden = re.sub(r"/bot[^/\s]+/", "/bot<token>/", message)
-        if hidden != message:
-            record.msg, record.args = hidden, ()
-        return True
-
-
-logging.getLogger("httpx").addFilter(_HideToken())
+hide(r"/bot[^/\s]+/", by="/bot<token>/")
 
 
 class _Refused(Exception):
@@ -87,7 +76,7 @@ class TelegramAdapter:
         target = {name: outgoing.address[name] for name in ("chat_id", "message_thread_id") if name in outgoing.address}
         if "chat_id" not in target:
             raise SendError(SendFailure.RECIPIENT, "the address has no chat_id")
-        parts = split_text(outgoing.text)
+        parts = split_text(outgoing.text, MESSAGE_LIMIT, utf16)
         if not parts:
             raise SendError(SendFailure.PERMANENT, "there is no text to send")
         sent = Sent()
@@ -205,28 +194,3 @@ def _failure(refused: _Refused) -> SendError:
     if 300 <= code < 400:
         return SendError(SendFailure.CONFIG, f"api_base answered {code}: redirects are not followed")
     return SendError(SendFailure.PERMANENT, detail)
-
-
-def split_text(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
-    """Pieces of at most `limit` UTF-16 units, cut at a paragraph, line or word where one ends in the last half."""
-    rest, parts = text.strip(), []
-    while _units(rest) > limit:
-        end = _fitting(rest, limit)
-        cut = next((at for mark in ("\n\n", "\n", " ") if (at := rest.rfind(mark, 0, end + 1)) > end // 2), end)
-        parts.append(rest[:cut].rstrip())
-        rest = rest[cut:].lstrip()
-    return [*parts, rest] if rest else parts
-
-
-def _units(text: str) -> int:
-    return len(text) + sum(char > "\uffff" for char in text)
-
-
-def _fitting(text: str, limit: int) -> int:
-    """How many characters from the start fit into `limit` UTF-16 units."""
-    units = 0
-    for count, char in enumerate(text):
-        units += 2 if char > "\uffff" else 1
-        if units > limit:
-            return count
-    return len(text)

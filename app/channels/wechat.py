@@ -21,7 +21,7 @@ from app.channels.base import (
     Sent,
     Unparseable,
 )
-from app.channels.meta_split import split_text, utf8
+from app.channels.split import split_text, utf8
 from app.channels.text import clean, key
 from app.channels.wechat_api import Api, Codes, TokenCall
 from app.channels.wechat_config import WechatConfig

@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -17,6 +15,7 @@ from pydantic import SecretStr
 from app import clock
 from app.channels import provider
 from app.channels.base import SendError, SendFailure
+from app.channels.hiding import hide
 from app.channels.text import JSONDecodeError, clean, loads
 
 T = TypeVar("T")
@@ -24,21 +23,8 @@ T = TypeVar("T")
 _STALE = frozenset({40001, 40014, 41001, 42001})  # the token is not, or no longer, good: get another, once
 _EARLY_S = 300.0  # the old token still works while the provider makes the next one
 _PATIENCE_S = 8.0
-_SECRETS = re.compile(r"\b(access_token|corpsecret|secret)=[^&\s\"']+")
 
-
-class _HideSecrets(logging.Filter):
-    """httpx logs each URL it calls, and these hold the access token or the secret."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        hidden = _SECRETS.sub(r"\1=<secret>", message)
-        if hidden != message:
-            record.msg, record.args = hidden, ()
-        return True
-
-
-logging.getLogger("httpx").addFilter(_HideSecrets())
+hide(r"\b(access_token|corpsecret|secret)=[^&\s\"']+", by=r"\1=<secret>")
 
 
 @dataclass(frozen=True, slots=True)

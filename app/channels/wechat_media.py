@@ -45,23 +45,19 @@ async def fetch(api: Api, http: httpx.AsyncClient, media_id: object, *, limit: i
 async def _download(api: Api, http: httpx.AsyncClient, media_id: str, good: str, *, limit: int) -> bytes:
     """Raises FetchError; SendError for what the provider says in JSON, which is a refusal or the address of a video."""
     url = f"{api.base.rstrip('/')}/cgi-bin/media/get"
-    read = bytearray()
     try:
         async with http.stream(
             "GET", url, params={"access_token": good, "media_id": media_id}, follow_redirects=False
         ) as response:
             most = max(limit, _ANSWER_LIMIT) if _is_said(response) else limit
-            async for chunk in response.aiter_bytes():
-                read += chunk
-                if len(read) > most:
-                    raise FetchError(f"the file has more than {limit} bytes", retry=False)
+            read = await provider.content(response, limit=most)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchError(f"the file could not be fetched ({type(error).__name__})", retry=True) from None
-    answer = _said(bytes(read)) if _is_said(response) else None
+    answer = _said(read) if _is_said(response) else None
     if answer is None and response.is_success:
         if len(read) > limit:
             raise FetchError(f"the file has more than {limit} bytes", retry=False)
-        return bytes(read)
+        return read
     video = answer.get("video_url") if answer and response.is_success else None
     if isinstance(video, str):
         return await provider.download(http, _at_wechat(api, video), limit=limit)

@@ -22,7 +22,7 @@ from app.channels.base import (
     Sent,
     Unparseable,
 )
-from app.channels.meta_split import split_text, utf8
+from app.channels.split import split_text, utf8
 from app.channels.text import clean, key, word
 from app.channels.wechat_api import Api, Codes, Refused, TokenCall
 from app.channels.wecom_config import WecomConfig

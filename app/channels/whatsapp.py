@@ -21,8 +21,8 @@ from app.channels.base import (
     Sent,
 )
 from app.channels.meta_graph import COMMON, Codes, Graph
-from app.channels.meta_split import split_text, utf16
 from app.channels.provider import FetchError
+from app.channels.split import split_text, utf16
 from app.channels.text import key
 from app.channels.whatsapp_config import WhatsAppConfig
 

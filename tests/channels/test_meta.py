@@ -21,7 +21,7 @@ from app.channels.instagram import InstagramAdapter
 from app.channels.instagram_config import InstagramConfig
 from app.channels.messenger import MessengerAdapter
 from app.channels.messenger_config import MessengerConfig
-from app.channels.meta_split import split_text, utf8, utf16
+from app.channels.split import split_text, utf8, utf16
 from app.channels.whatsapp import WhatsAppAdapter
 from app.channels.whatsapp_config import WhatsAppConfig
 from app.errors import NotGenuine

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.channels.base import Outgoing, Parsed, RemoteFile, SendError, SendFailure, Unparseable
 from app.channels.config import TelegramConfig
 from app.channels.provider import FetchError
-from app.channels.telegram import TelegramAdapter, split_text
+from app.channels.telegram import TelegramAdapter
 from app.channels.telegram_parse import parse_update
 from app.errors import NotGenuine
 from tests.channels.makers import call, outgoing
@@ -293,13 +293,6 @@ async def test_a_long_text_goes_out_in_parts() -> None:
     assert len(telegram.sent) >= 4
     assert "".join("".join(part["text"].split()) for part in telegram.sent) == "".join(text.split())
     assert sent.provider_message_id == f"42:{100 + len(telegram.sent)}"
-
-
-@given(st.text(alphabet=st.sampled_from("ab \n😀中"), max_size=200), st.integers(4, 30))
-def test_parts_fit_and_lose_nothing(text: str, limit: int) -> None:
-    parts = split_text(text, limit)
-    assert all(0 < len(part.encode("utf-16-le")) // 2 <= limit for part in parts)
-    assert "".join("".join(part.split()) for part in parts) == "".join(text.split())
 
 
 @pytest.mark.parametrize(

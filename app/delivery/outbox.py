@@ -20,8 +20,8 @@ TOPIC = "outbox"
 
 # Behind a message that waits for its next attempt, not before it: blocked rows stay out of the index of what is due.
 _ENQUEUE = text(
-    "INSERT INTO outbox(message_id, conversation_id, channel_id, attempts, due_at) "
-    "SELECT :message, :conversation, :channel, 0, "
+    "INSERT INTO outbox(message_id, conversation_id, channel_id, attempts, waived, due_at) "
+    "SELECT :message, :conversation, :channel, 0, 0, "
     "greatest(now(), (SELECT max(due_at) FROM outbox WHERE conversation_id = :conversation))"
 )
 

@@ -11,7 +11,14 @@ from app.models.conversations import AgentRead, Attachment, Conversation, MediaF
 from app.models.events import Event  # noqa: E402
 from app.models.feedback import ResolutionCycle, SurveyResponse  # noqa: E402
 from app.models.journal import ChannelCursor, InboundJournal  # noqa: E402
-from app.models.outbound import DeliveryAttempt, Outbox  # noqa: E402
+from app.models.outbound import (  # noqa: E402
+    ChannelState,
+    ContactRefusal,
+    DeliveryAttempt,
+    MessageTemplate,
+    OrphanStatus,
+    Outbox,
+)
 from app.models.people import Agent, AgentSession, ApiToken  # noqa: E402
 from app.models.routing import (  # noqa: E402
     Assignment,
@@ -52,9 +59,9 @@ metadata = SQLModel.metadata
 
 __all__ = [
     "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "CalendarVersion", "CannedReply",
-    "CategorySetting", "Channel", "ChannelCursor", "Classification", "ClassificationRule", "Contact", "ContactIdentity", "Conversation",
+    "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "Contact", "ContactIdentity", "ContactRefusal", "Conversation",
     "DeliveryAttempt", "Event", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "MediaFetch",
-    "Message", "Offer", "Outbox", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
+    "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
     "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
     "Visitor", "metadata",
 ]  # fmt: skip

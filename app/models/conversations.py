@@ -28,7 +28,8 @@ class Conversation(SQLModel, table=True):
 
     `last_seq` counts messages without a gap. `stream_pos` is the newest position of its events in the log
     (events/log.py). `participant_ids` are the agents of its participants, who see what happens in it. `limits` are
-    the versions of policies that set its time limits, in the order of ClockMetric (None: not worked out yet). Only
+    the versions of policies that set its time limits, in the order of ClockMetric (None: not worked out yet).
+    `reply_channel_id` is where answers go when its own channel carries none (conversations/reach.py). Only
     `conversations/*`, `sla/*` (the limits) and `intake/ingest` write these rows. No index holds a column that every
     message changes: such updates stay on their page and touch no index.
     """
@@ -70,6 +71,9 @@ class Conversation(SQLModel, table=True):
     participant_ids: list[UUID] = Uuids()
     subject: str | None = Word(default=None)
     external_ref: str | None = Word(default=None)
+    reply_channel_id: UUID | None = Field(
+        default=None, sa_column_args=[ForeignKey("channel.id", ondelete="SET NULL")]
+    )
     sla_policy_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("sla_policy.id")])
     limits: list[UUID | None] | None = Field(default=None, sa_type=ARRAY(PgUUID(as_uuid=True)), nullable=True)
     last_seq: int = 0
@@ -162,6 +166,7 @@ class Message(SQLModel, table=True):
     provider_message_id: str | None = Word(default=None)
     status: str | None = Word(default=None)
     error: str | None = Word(default=None)
+    error_code: str | None = Word(default=None)
     correlation_id: str | None = Word(default=None)
     sent_at: datetime | None = Moment(default=None)
     created_at: datetime = Now()

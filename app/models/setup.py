@@ -144,7 +144,10 @@ class GradedResponse(SQLModel, table=True):
 
 
 class Channel(SQLModel, table=True):
-    """One configured account of a channel type. `config` is public, `secrets` is sealed by the vault."""
+    """One configured account of a channel type. `config` is public, `secrets` is sealed by the vault.
+
+    `limits` are the operator's own figures where they differ from what its type can do (channels/capable.py).
+    """
 
     id: UUID = Id()
     type: str = Word(index=True)
@@ -152,6 +155,7 @@ class Channel(SQLModel, table=True):
     queue_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("queue.id", ondelete="SET NULL")])
     config: dict[str, Any] = Json({})
     secrets: str = Word()
+    limits: dict[str, Any] | None = Json()
     active: bool = True
     version: int = 1
     created_at: datetime = Now()

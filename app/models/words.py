@@ -95,6 +95,30 @@ class DeliveryStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+class AccountState(StrEnum):
+    """Of a channel at its provider, while it is not simply fine."""
+
+    LIMITED = "limited"
+    REAUTH = "reauth"
+    BROKEN = "broken"
+
+
+class TemplateStatus(StrEnum):
+    APPROVED = "approved"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    PAUSED = "paused"
+
+
+class RefusalReason(StrEnum):
+    """Why somebody is not to be written to; the same words as in app/channels/base.py."""
+
+    OPT_OUT = "opt_out"
+    BLOCKED = "blocked"
+    COMPLAINED = "complained"
+    UNREACHABLE = "unreachable"
+
+
 class JournalStatus(StrEnum):
     RECEIVED = "received"
     STORED = "stored"
@@ -102,6 +126,7 @@ class JournalStatus(StrEnum):
     IGNORED = "ignored"
     FAILED = "failed"
     REPLAYED = "replayed"
+    TRAPPED = "trapped"
 
 
 class EntryState(StrEnum):

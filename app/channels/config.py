@@ -73,20 +73,6 @@ def _address(value: str) -> str:
     return value.lower()
 
 
-def _mail_url(*schemes: str) -> AfterValidator:
-    def check(value: SecretStr) -> SecretStr:
-        parts = urlsplit(value.get_secret_value())
-        try:
-            port_is_good = parts.port is None or parts.port > 0
-        except ValueError:
-            port_is_good = False
-        if parts.scheme not in schemes or not parts.hostname or not port_is_good:
-            raise ValueError(f"must be a URL such as {schemes[0]}://user:password@host:port")
-        return value
-
-    return AfterValidator(check)
-
-
 def _webhook_secret(value: SecretStr) -> SecretStr:
     try:
         signatures.webhook_key(value.get_secret_value())
@@ -150,21 +136,3 @@ class TelegramConfig(ChannelConfig):
     bot_token: Annotated[SecretStr, AfterValidator(_bot_token)]
     secret_token: Annotated[SecretStr, AfterValidator(_header_token)]
     api_base: HttpUrl = "https://api.telegram.org"
-
-
-class MailConfig(ChannelConfig):
-    """`smtp_url`: smtp://user:password@host:port, smtps://..., with `?starttls=always|auto|never` (default auto)."""
-
-    address: Address
-    smtp_url: Annotated[SecretStr, _mail_url("smtp", "smtps")] | None = None
-    imap_url: Annotated[SecretStr, _mail_url("imap", "imaps")] | None = None
-    from_name: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] | None = None
-    api_base: HttpUrl | None = None
-
-    @property
-    def local(self) -> str:
-        return self.address.rpartition("@")[0]
-
-    @property
-    def domain(self) -> str:
-        return self.address.rpartition("@")[2]

@@ -6,7 +6,7 @@ import httpx
 
 from app.channels import mail_compose, mail_send
 from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, SendError, SendFailure, Sent
-from app.channels.config import MailConfig
+from app.channels.mail_config import MailConfig
 from app.channels.mail_parse import parse_mail
 from app.errors import NotGenuine
 

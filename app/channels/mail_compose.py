@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 from app import clock
 from app.channels.base import Outgoing
-from app.channels.config import MailConfig
+from app.channels.mail_config import MailConfig
 from app.channels.text import clean, file_name, media_type, word
 
 REFERENCES_LIMIT = 20

@@ -14,8 +14,8 @@ from prometheus_client import Counter
 from app import log
 from app.catalog import Catalog, ChannelAccount
 from app.channels.base import Call, Parsed, Unparseable
-from app.channels.config import MailConfig
 from app.channels.mail import MailAdapter, envelope_headers
+from app.channels.mail_config import MailConfig
 from app.clock import now
 from app.errors import TooLarge
 from app.ids import new_id

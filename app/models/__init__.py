@@ -6,11 +6,14 @@ from app.models.base import NAMING
 
 SQLModel.metadata.naming_convention = NAMING
 
+from app.models.calls import Call  # noqa: E402  (the naming comes first)
 from app.models.contacts import Contact, ContactIdentity, Visitor  # noqa: E402  (the naming comes first)
 from app.models.conversations import AgentRead, Attachment, Conversation, MediaFetch, Message, Participant  # noqa: E402
 from app.models.events import Event  # noqa: E402
 from app.models.feedback import ResolutionCycle, SurveyResponse  # noqa: E402
+from app.models.forms import Consent, FormCount, FormSeen  # noqa: E402
 from app.models.journal import ChannelCursor, InboundJournal  # noqa: E402
+from app.models.mailboxes import CallToken, Mailbox, ParkedMail  # noqa: E402
 from app.models.outbound import (  # noqa: E402
     ChannelState,
     ContactRefusal,
@@ -58,10 +61,10 @@ from app.models.system import IdempotencyKey, Instance  # noqa: E402
 metadata = SQLModel.metadata
 
 __all__ = [
-    "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "CalendarVersion", "CannedReply",
-    "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "Contact", "ContactIdentity", "ContactRefusal", "Conversation",
-    "DeliveryAttempt", "Event", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "MediaFetch",
-    "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
+    "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "Call", "CalendarVersion", "CallToken", "CannedReply",
+    "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "Consent", "Contact", "ContactIdentity", "ContactRefusal", "Conversation",
+    "DeliveryAttempt", "Event", "FormCount", "FormSeen", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "Mailbox", "MediaFetch",
+    "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "ParkedMail", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
     "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
     "Visitor", "metadata",
 ]  # fmt: skip

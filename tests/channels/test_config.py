@@ -6,7 +6,8 @@ import orjson
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from app.channels.config import MailConfig, PartnerConfig, TelegramConfig, WebchatConfig, secret_fields, split
+from app.channels.config import PartnerConfig, TelegramConfig, WebchatConfig, secret_fields, split
+from app.channels.mail_config import MailConfig
 from app.channels.registry import ADAPTERS
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

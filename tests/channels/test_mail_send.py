@@ -14,8 +14,8 @@ import pytest
 
 from app.channels import mail_compose
 from app.channels.base import OutboundFile, SendError, SendFailure, Sent
-from app.channels.config import MailConfig
 from app.channels.mail import MailAdapter, envelope_headers
+from app.channels.mail_config import MailConfig
 from app.channels.mail_parse import parse_mail
 from app.channels.mail_send import server_of
 from app.errors import NotGenuine

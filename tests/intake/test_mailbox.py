@@ -12,7 +12,8 @@ import pytest
 
 from app.catalog import Catalog, ChannelAccount
 from app.channels.base import Parsed
-from app.channels.config import MailConfig, WebchatConfig
+from app.channels.config import WebchatConfig
+from app.channels.mail_config import MailConfig
 from app.channels.registry import ADAPTERS
 from app.errors import TooLarge, Unavailable
 from app.intake.mailbox import Mailbox

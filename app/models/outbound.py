@@ -13,7 +13,8 @@ from app.models.words import AccountState, RefusalReason, TemplateStatus
 class Outbox(SQLModel, table=True):
     """A message on its way out; the row goes when the outcome is settled. Per conversation the lowest id goes first.
 
-    `waived` attempts do not count: they failed for the whole account, not for this message.
+    `waived` attempts do not count: they failed for the whole account, not for this message. `identity_id` is whom it
+    goes to, where that is not the identity the conversation came by.
     """
 
     __table_args__ = (

@@ -13,7 +13,7 @@ from app.models.words import Availability, Role, TokenKind
 class Agent(SQLModel, table=True):
     """`load` is the weight held by pending offers and open assignments, in the same units as `capacity`.
 
-    `missed_offers` counts offers in a row that they let pass.
+    `missed_offers` counts offers in a row that they let pass. `phone` is where they are rung: E.164, or a SIP address.
     """
 
     __table_args__ = (
@@ -25,6 +25,7 @@ class Agent(SQLModel, table=True):
     id: UUID = Id()
     name: str = Word()
     email: str = Word(unique=True)
+    phone: str | None = Word(default=None)
     role: str = Word(default=Role.AGENT)
     capacity: int = 6
     load: int = 0

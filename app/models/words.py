@@ -75,6 +75,7 @@ class MessageKind(StrEnum):
     REPLY = "reply"
     NOTE = "note"
     RECEIPT = "receipt"
+    CALL = "call"
 
 
 class AuthorType(StrEnum):

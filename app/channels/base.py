@@ -6,7 +6,7 @@ except in `content`, which is stored for people and never decided on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -78,7 +78,10 @@ class Threading:
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
-    """One message from a customer. `external_id` is the provider's stable key, unique in the channel."""
+    """One message from a customer. `external_id` is the provider's stable key, unique in the channel.
+
+    `call` makes it a telephone call, as its first update has it (intake/calls.py).
+    """
 
     external_id: str
     sender: Sender
@@ -93,6 +96,7 @@ class InboundMessage:
     thread_key: str | None = None
     threading: Threading = Threading()
     automatic: bool = False
+    call: Mapping[str, Any] | None = None
 
 
 class SendFailure(StrEnum):
@@ -109,6 +113,15 @@ class SendFailure(StrEnum):
     WINDOW = "window"
     QUOTA = "quota"
     CONFIG = "config"
+
+
+class RefusalReason(StrEnum):
+    """Why somebody is not to be written to: they said so, blocked us, complained, or the address does not exist."""
+
+    OPT_OUT = "opt_out"
+    BLOCKED = "blocked"
+    COMPLAINED = "complained"
+    UNREACHABLE = "unreachable"
 
 
 class ChangeKind(StrEnum):
@@ -150,13 +163,16 @@ class Echo:
 class CallUpdate:
     """How a telephone call stands. All updates of one `call_id` are one message, which grows.
 
+    `sender` is the customer, whoever called; None where this update does not say, and one that does is waited for.
     `state` is ringing, answered, ended, missed, voicemail, or None for one that only adds to the call. `cause` is the
     provider's word for the end. `order` sorts updates that overtake each other, where the provider counts them.
+    `our_id` is our message, for a call that we placed. `talk_s` is how long both have talked, told afterwards; `unanswered`
+    says that an agent was rung, and why they did not answer. `caller` and `callee` are as they were given.
     """
 
     key: str
     call_id: str
-    sender: Sender
+    sender: Sender | None
     direction: str = "inbound"
     state: str | None = None
     at: datetime | None = None
@@ -166,6 +182,11 @@ class CallUpdate:
     recording: RemoteFile | None = None
     transcript: str | None = None
     digits: str | None = None
+    caller: str | None = None
+    callee: str | None = None
+    our_id: str | None = None
+    talk_s: float | None = None
+    unanswered: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -174,7 +195,8 @@ class StatusUpdate:
     """The provider's word on a message that we sent.
 
     Some say only "read up to this moment" (`upto`): then it is of every message to `recipient` until then, and
-    `provider_message_id` is empty. `our_id` is our own message id, where the provider carries it back to us.
+    `provider_message_id` is empty. `our_id` is our own message id, where the provider carries it back to us. `refusal`
+    says of a failure that nothing more should go to that person.
     """
 
     provider_message_id: str
@@ -185,15 +207,7 @@ class StatusUpdate:
     recipient: Sender | None = None
     our_id: str | None = None
     failure: SendFailure | None = None
-
-
-class RefusalReason(StrEnum):
-    """Why somebody is not to be written to: they said so, blocked us, complained, or the address does not exist."""
-
-    OPT_OUT = "opt_out"
-    BLOCKED = "blocked"
-    COMPLAINED = "complained"
-    UNREACHABLE = "unreachable"
+    refusal: RefusalReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +224,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A whole call. `ignored` names kinds that we know and do not act on; `errors` items that could not be read."""
+    """A whole call. `ignored` names kinds that we know and do not act on; `errors` items that could not be read.
+
+    `people` are senders whose other names (`also`) are told without a message: who is known by one goes by all of them,
+    and is reached at their `address`.
+    """
 
     messages: Sequence[InboundMessage] = ()
     changes: Sequence[Change] = ()
@@ -218,6 +236,7 @@ class Parsed:
     calls: Sequence[CallUpdate] = ()
     statuses: Sequence[StatusUpdate] = ()
     refusals: Sequence[Refusal] = ()
+    people: Sequence[Sender] = ()
     ignored: Sequence[str] = ()
     errors: Sequence[str] = ()
 
@@ -277,11 +296,21 @@ class Sent:
 
 
 class SendError(Exception):
-    """Sending failed. `retry_after_s` is the provider's own wish."""
+    """Sending failed. `retry_after_s` is the provider's own wish: for the whole account, unless it is about `only_this`
+    recipient. `refusal` says of RECIPIENT that nothing more should go to that person."""
 
-    def __init__(self, failure: SendFailure, detail: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        failure: SendFailure,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        only_this: bool = False,
+        refusal: RefusalReason | None = None,
+    ) -> None:
         super().__init__(detail)
         self.failure, self.detail, self.retry_after_s = failure, detail, retry_after_s
+        self.only_this, self.refusal = only_this, refusal
 
 
 class Unparseable(Exception):
@@ -292,9 +321,12 @@ class Unparseable(Exception):
 class Capabilities:
     """What the channel can carry. `idempotent_send`: a second send of the same message is harmless.
 
-    `text_limit` counts `text_unit`s; a longer text is split (`max_parts` messages at most). `file_limits` maps a kind (image, audio,
-    video, file) to bytes; empty: no files. `window_h` hours after the customer's last message replies end, but for
-    templates; within it `window_count` messages may be sent. `edits`, `deletes`, `reactions`: what customers can do.
+    `text_limit` counts `text_unit`s (characters are UTF-16 units); a longer text is split (`max_parts` messages at
+    most). `file_limits` maps a kind (image, audio, video, file) to bytes, `file_types` to the media types that it
+    takes (none: all); what does not fit its own kind goes as `file` where there is one. `files` without `file_limits`:
+    any. `window_h` hours after the customer's last message replies end, but for `templates`; within it `window_count`
+    messages may be sent. Until `tag_window_h` an agent's reply, and only that, goes out with a tag. `edits`, `deletes`,
+    `reactions`: what customers can do.
     """
 
     text_limit: int
@@ -304,13 +336,17 @@ class Capabilities:
     text_unit: str = "characters"
     max_parts: int = 20
     file_limits: Mapping[str, int] = field(default_factory=dict)
+    file_types: Mapping[str, Collection[str]] = field(default_factory=dict)
+    max_files: int = 20
     edits: bool = False
     deletes: bool = False
     reactions: bool = False
     delivered: bool = False
     read: bool = False
+    templates: bool = False
     window_h: float | None = None
     window_count: int | None = None
+    tag_window_h: float | None = None
 
 
 ConfigModel: TypeAlias = type[BaseModel]  # spelt out here, because an adapter's own `type` shadows the builtin
@@ -331,6 +367,14 @@ class Adapter(Protocol):
 
     async def send(self, config: Any, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         """Raises SendError."""
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """What an adapter has besides when its configuration changes what it can carry."""
+
+    def capabilities_of(self, config: Mapping[str, Any]) -> Capabilities:
+        """By the public part of the configuration, which may be of an older version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +400,40 @@ class Answering(Protocol):
 
     def answer(self, config: Any, call: Call, parsed: Parsed) -> Reply:
         """A pure function of the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """How a call stands with us, for an adapter that is asked what to do with it next.
+
+    `stage` is `waiting` (at `position` in its queue, from 1), `taken` (by an agent whose `agent_phone` may be None), `talked`
+    (somebody has answered it) or `over`. `closed`: its queue is. `waited_s` counts from its beginning.
+    """
+
+    stage: str
+    position: int | None = None
+    waited_s: float = 0.0
+    closed: bool = False
+    patience_s: float | None = None
+    agent_phone: str | None = None
+    agent_name: str | None = None
+    attempts: int = 0
+    language: str | None = None
+    caller: str | None = None
+
+
+@runtime_checkable
+class Directing(Protocol):
+    """What an adapter has besides when its provider asks, while somebody is on the line, what to do with the call."""
+
+    def asks(self, config: Any, call: Call) -> str | None:
+        """The `call_id` when this call asks. Raises Unparseable."""
+
+    def is_question(self, config: Any, call: Call) -> bool:
+        """It tells nothing that we do not know: it need not be kept, where the call is known."""
+
+    def direct(self, config: Any, call: Call, situation: Situation | None) -> Reply:
+        """A pure function. None: the call is not known, or its situation could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from app.channels.base import (
     Echo,
     InboundMessage,
     Parsed,
+    Refusal,
     Reply,
+    Sender,
     StatusUpdate,
     Unparseable,
 )
@@ -72,6 +74,8 @@ class Found:
         self.echoes: list[Echo] = []
         self.calls: list[CallUpdate] = []
         self.statuses: list[StatusUpdate] = []
+        self.refusals: list[Refusal] = []
+        self.people: list[Sender] = []
         self.ignored: list[str] = []
         self.errors: list[str] = []
 
@@ -91,7 +95,7 @@ class Found:
 
     def parsed(self) -> Parsed:
         """A message that one call holds twice (by way of the page and of Instagram) is one; an empty call is named so."""
-        if not any((self.messages, self.changes, self.echoes, self.calls, self.statuses, self.ignored, self.errors)):
+        if not any(vars(self).values()):
             self.ignore("empty call")
         return Parsed(
             messages=tuple({message.external_id: message for message in self.messages}.values()),
@@ -99,6 +103,8 @@ class Found:
             echoes=tuple(self.echoes),
             calls=tuple(self.calls),
             statuses=tuple(self.statuses),
+            refusals=tuple(self.refusals),
+            people=tuple(self.people),
             ignored=tuple(self.ignored),
             errors=tuple(self.errors),
         )

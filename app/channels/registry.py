@@ -9,6 +9,7 @@ from app.channels.partner import PartnerAdapter
 from app.channels.slack import SlackAdapter
 from app.channels.sms import SmsAdapter
 from app.channels.telegram import TelegramAdapter
+from app.channels.viber import ViberAdapter
 from app.channels.webchat import WebchatAdapter
 from app.channels.wechat import WechatAdapter
 from app.channels.wecom import WecomAdapter
@@ -27,5 +28,6 @@ _ALL: tuple[Adapter, ...] = (
     SmsAdapter(),
     LineAdapter(),
     SlackAdapter(),
+    ViberAdapter(),
 )
 ADAPTERS: dict[str, Adapter] = {adapter.type: adapter for adapter in _ALL}

@@ -54,7 +54,7 @@ async def apply(session: AsyncSession, channel_id: UUID, update: StatusUpdate) -
         message,
         status,
         error=error,
-        provider_message_id=message.provider_message_id or update.provider_message_id,
+        provider_message_id=message.provider_message_id or update.provider_message_id or None,
     )
     return True
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ TEXT_LIMIT = 100_000
 NAME_LIMIT = 200
 KEY_LIMIT = 400
 _DEPTH_LIMIT = 20
+_DIGITS_LIMIT = 400
 
 
 JSONDecodeError = json.JSONDecodeError
@@ -25,9 +27,20 @@ def loads(raw: bytes | str) -> Any:
     except orjson.JSONDecodeError:
         text = raw if isinstance(raw, str) else raw.decode("utf-8-sig", "strict") if _is_utf8(raw) else ""
         try:
-            return _whole(json.loads(text, parse_constant=lambda _: None))
+            return _whole(json.loads(text, parse_constant=lambda _: None, parse_int=_number, parse_float=_fraction))
         except RecursionError:
             raise JSONDecodeError("nested too deeply", text[:20], 0) from None
+
+
+def _number(digits: str) -> int | None:
+    """Python refuses to read numbers of thousands of digits, because that takes long; nobody has any."""
+    return int(digits) if len(digits) <= _DIGITS_LIMIT else None
+
+
+def _fraction(digits: str) -> float | None:
+    """1e999 is infinite, and that no database stores as JSON."""
+    value = float(digits)
+    return value if math.isfinite(value) else None
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -1,0 +1,143 @@
+"""Checks that secrets stay inside: not in logs, errors, addresses, at rest in the clear, nor in what refuses them."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import orjson
+from pydantic import ValidationError
+
+from app.channels.base import Checking, Fetching, SendError, SendFailure
+from app.channels.config import secret_fields, split
+from app.channels.kit.description import Answer, Description
+from app.channels.kit.provider import Provider
+from app.channels.kit.sending import answering, sends
+from app.channels.kit.values import configured, outgoing, outward, secret_values
+from app.channels.provider import FetchError
+
+_SECRET_WORDS = ("secret", "token", "password", "aes_key", "api_key", "private_key")
+
+
+def secrets_are_marked(description: Description) -> None:
+    """What is named like a secret is one: sealed at rest, never returned by the API, starred in a repr."""
+    model, config = description.adapter.config_model, configured(description)
+    hidden = secret_fields(model)
+    open_ = [name for name in model.model_fields if name not in hidden and any(word in name for word in _SECRET_WORDS)]
+    assert not open_, f"these fields look like secrets and are none (SecretStr): {open_}"
+    public, _ = split(config)
+    for secret in secret_values(config):
+        assert secret not in repr(public), "a secret is among the public fields"
+        assert secret not in repr(config), "a secret is in the configuration's repr"
+
+
+def the_configuration_survives_storing(description: Description) -> None:
+    """The house stores public fields and sealed secrets apart, as JSON, and puts them together again."""
+    config = configured(description)
+    public, secrets = (orjson.loads(orjson.dumps(part)) for part in split(config))
+    again = description.adapter.config_model.model_validate({**public, **secrets})
+    assert split(again) == split(config), "the configuration is another one after it was stored"
+
+
+def bad_configurations_name_the_field_only(description: Description) -> None:
+    model, given = description.adapter.config_model, dict(description.config("https://provider.test"))
+    _refused(model, {**given, "nobody-knows-this": 1}, "nobody-knows-this", [])
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            _refused(model, {other: given[other] for other in given if other != name}, name, [])
+        value = given.get(name)
+        if isinstance(value, str):
+            wrong = ["hidden-value-1", "hidden-value-2"]
+            _refused(model, {**given, name: {"wrong": wrong}}, name, wrong)
+    for name in secret_fields(model):
+        wrong_text = "hidden value \0 with \n every : thing / that @ is wrong"
+        try:
+            model.model_validate({**given, name: wrong_text})
+        except ValidationError as error:
+            _names(error, name, [wrong_text, "every : thing"])
+
+
+def _refused(model: Any, given: dict[str, Any], name: str, values: list[str]) -> None:
+    try:
+        model.model_validate(given)
+    except ValidationError as error:
+        _names(error, name, values)
+    else:
+        raise AssertionError(f"a configuration with a wrong or without {name!r} is accepted")
+
+
+def _names(error: ValidationError, name: str, values: list[str]) -> None:
+    places = [str(item["loc"][0]) for item in error.errors(include_input=False, include_context=False) if item["loc"]]
+    assert name in places, f"the refusal of {name!r} names {places}"
+    said = str(error) + repr([item["msg"] for item in error.errors(include_input=False, include_context=False)])
+    assert not any(value in said for value in values), f"the refusal of {name!r} repeats the value (hide_input_in_errors)"
+
+
+async def secrets_are_never_told(description: Description) -> None:
+    """Logs of everybody at DEBUG, errors and their stories, while the provider quotes our secrets back to us."""
+    secrets = secret_values(configured(description))
+    for provider in _provoking(description, " ".join(secrets)):
+        config = configured(description, provider.base)
+        with _listening() as heard:
+            async with provider.client() as http:
+                heard += [text async for text in _all_calls(description, config, http)]
+        for secret in secrets:
+            found = [text for text in heard if secret in text]
+            assert not found, f"a secret was told: {found[0].replace(secret, '<the secret>')[:300]}"
+
+
+def _provoking(description: Description, words: str) -> Iterator[Provider]:
+    given = outward(description)
+    yield sends(description, given.accept)
+    quoting = f"no: {words}".encode()
+    for failure in (SendFailure.PERMANENT, SendFailure.REAUTH, SendFailure.RETRY):
+        answer = given.refusal(failure, words)
+        if answer is not None:
+            yield answering(description, answer)
+            yield Provider(lambda request, answer=answer: answer)
+    yield Provider(lambda request: Answer(500, quoting))
+    yield Provider(lambda request: Answer(401, quoting))
+    yield Provider(lambda request: Answer(200, quoting))
+    yield Provider(lambda request: Answer(302, b"", {"location": f"https://elsewhere.test/?{words}"}))
+    yield Provider(lambda request: httpx.ConnectError(f"{request.url} {words}"))
+    yield Provider(lambda request: httpx.ReadTimeout(f"{request.url} {words}"))
+
+
+async def _all_calls(description: Description, config: Any, http: httpx.AsyncClient) -> Any:
+    """What each failure says, as a log with its whole story would have it."""
+    adapter = description.adapter
+    calls = [adapter.send(config, outgoing(description), http)]
+    if isinstance(adapter, Checking):
+        calls.append(adapter.check(config, http))  # type: ignore[arg-type]
+    if isinstance(adapter, Fetching) and description.files is not None:
+        calls.append(adapter.fetch(config, description.files.file(config.api_base), http, limit=1000))  # type: ignore[arg-type]
+    for call in calls:
+        try:
+            yield repr(await call)
+        except (SendError, FetchError) as error:
+            yield "".join([*traceback.format_exception(error), repr(error), error.detail])
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    heard: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(self.format(record))
+
+    root, ear = logging.getLogger(), Ear(logging.DEBUG)
+    loggers = [root, *(logging.getLogger(name) for name in ("httpx", "httpcore", "asyncio"))]
+    levels = [logger.level for logger in loggers]
+    root.addHandler(ear)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield heard
+    finally:
+        root.removeHandler(ear)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+

@@ -92,6 +92,7 @@ def test_what_is_secret() -> None:
         "sms": {"auth_token"},
         "line": {"channel_secret", "access_token"},
         "slack": {"signing_secret", "bot_token"},
+        "viber": {"auth_token"},
     }
 
 
@@ -120,5 +121,6 @@ def test_adapters_are_named_as_in_the_protocol() -> None:
         "sms",
         "line",
         "slack",
+        "viber",
     }
     assert all(name == adapter.type for name, adapter in ADAPTERS.items())

@@ -190,6 +190,8 @@ def seal_secrets(vault: Vault, secrets: Mapping[str, Any]) -> str:
 
 
 def open_secrets(vault: Vault, sealed: str) -> dict[str, Any]:
-    """Raises BadToken."""
+    """Nothing sealed is no secrets: a channel that was seeded. Raises BadToken."""
+    if not sealed:
+        return {}
     opened: dict[str, Any] = orjson.loads(vault.open(sealed))
     return opened

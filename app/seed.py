@@ -11,7 +11,17 @@ from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_token, token_hash
-from app.models import ApiToken, Boost, CategorySetting, ClassificationRule, GradedResponse, Instance, Queue, SlaPolicy
+from app.models import (
+    ApiToken,
+    Boost,
+    CategorySetting,
+    Channel,
+    ClassificationRule,
+    GradedResponse,
+    Instance,
+    Queue,
+    SlaPolicy,
+)
 from app.models.words import BoostFact, Category, Matter, Role, Severity, TokenKind
 from app.routing.default_rules import DEFAULT_RULES
 from app.sla.default_policies import POLICIES
@@ -46,12 +56,14 @@ GRADED = (
         specialists=["technical_support"],
     ),
 )
+WALK_IN = Channel(type="walk_in", name="Walk-in", secrets="")
 BOOTSTRAP = "bootstrap"
 _ADMIN_LOCK = text("SELECT pg_advisory_xact_lock(7266514313)")
 
 
 async def ensure_defaults(session: AsyncSession) -> None:
-    """Add what is missing: the default queue, the categories, and rules and policies whose code was never there.
+    """Add what is missing: the default queue, the categories, the channel for walk-ins, and rules and policies whose code was
+    never there.
 
     Safe from many processes at once: the unique indexes decide.
     """
@@ -67,6 +79,7 @@ async def ensure_defaults(session: AsyncSession) -> None:
     await _add(session, SlaPolicy, policies)
     await _add_once(session, "boosts", Boost, BOOSTS)
     await _add_once(session, "graded", GradedResponse, GRADED)
+    await _add_once(session, "walk_in", Channel, [WALK_IN])
 
 
 async def _add_once(session: AsyncSession, name: str, table: type[SQLModel], rows: Iterable[SQLModel]) -> None:

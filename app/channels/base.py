@@ -265,7 +265,8 @@ class Outgoing:
     """A message to send. `address` is the sender's address of the identity we answer.
 
     `kind` is `reply` or `receipt`; `receipt` holds the three parts and the link. `references` are the Message-IDs of
-    the conversation, oldest first. `reply_token` goes into a mail's Reply-To. `attempt` counts from 1.
+    the conversation, oldest first. `reply_token` goes into a mail's Reply-To. `attempt` counts from 1. `call` is a
+    telephone call to be placed (kind `call`): the customer's number `to`, the agent's `agent`, our address `webhook`.
     """
 
     message_id: UUID
@@ -283,6 +284,7 @@ class Outgoing:
     receipt: Mapping[str, Any] | None = None
     files: Sequence[OutboundFile] = ()
     template: Template | None = None
+    call: Mapping[str, Any] | None = None
     attempt: int = 1
     created_at: datetime | None = None
 
@@ -326,7 +328,7 @@ class Capabilities:
     takes (none: all); what does not fit its own kind goes as `file` where there is one. `files` without `file_limits`:
     any. `window_h` hours after the customer's last message replies end, but for `templates`; within it `window_count`
     messages may be sent. Until `tag_window_h` an agent's reply, and only that, goes out with a tag. `edits`, `deletes`,
-    `reactions`: what customers can do.
+    `reactions`: what customers can do. Without `answers` replies go by another channel, or not at all.
     """
 
     text_limit: int
@@ -347,6 +349,7 @@ class Capabilities:
     window_h: float | None = None
     window_count: int | None = None
     tag_window_h: float | None = None
+    answers: bool = True
 
 
 ConfigModel: TypeAlias = type[BaseModel]  # spelt out here, because an adapter's own `type` shadows the builtin

@@ -42,6 +42,8 @@ def _plain(value: Any) -> Any:
         return value.get_secret_value()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     return value
 
 

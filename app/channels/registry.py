@@ -1,6 +1,7 @@
 """The channel types that this installation has."""
 
 from app.channels.base import Adapter
+from app.channels.form import FormAdapter
 from app.channels.instagram import InstagramAdapter
 from app.channels.line import LineAdapter
 from app.channels.mail import MailAdapter
@@ -10,6 +11,7 @@ from app.channels.slack import SlackAdapter
 from app.channels.sms import SmsAdapter
 from app.channels.telegram import TelegramAdapter
 from app.channels.viber import ViberAdapter
+from app.channels.walk_in import WalkInAdapter
 from app.channels.webchat import WebchatAdapter
 from app.channels.wechat import WechatAdapter
 from app.channels.wecom import WecomAdapter
@@ -29,5 +31,7 @@ _ALL: tuple[Adapter, ...] = (
     LineAdapter(),
     SlackAdapter(),
     ViberAdapter(),
+    FormAdapter(),
+    WalkInAdapter(),
 )
 ADAPTERS: dict[str, Adapter] = {adapter.type: adapter for adapter in _ALL}

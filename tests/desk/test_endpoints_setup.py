@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from uuid import UUID
 
 from sqlmodel import select
 
@@ -22,7 +23,7 @@ async def test_channel_is_ready_to_use_and_keeps_its_secret(house: House, admin:
     assert made["webhook_url"] == f"{house.context.settings.base_url}/channels/{made['id']}/webhook"
     assert made["secrets_set"] == ["secret"]
     assert made["config"] == {"callback_url": "https://shop.example/in"}
-    account = next(iter((await house.context.catalog.current()).channels.values()))
+    account = (await house.context.catalog.current()).channels[UUID(made["id"])]
     assert account.config.model_dump()["secret"].get_secret_value() == SECRET
 
     changed = await admin.patch(f"/channels/{made['id']}", 1, {"name": "Other", "config": {"callback_url": None}})
@@ -36,7 +37,7 @@ async def test_channel_is_ready_to_use_and_keeps_its_secret(house: House, admin:
     ]
     assert SECRET not in json.dumps(everything)
     async with house.database.begin() as session:
-        row = (await session.exec(select(Channel))).one()
+        row = await session.get_one(Channel, UUID(made["id"]))
         assert SECRET not in str(row.model_dump())
 
 
@@ -53,7 +54,7 @@ async def test_refused_secret_is_not_repeated(admin: Caller) -> None:
 async def test_deactivated_channel_leaves_the_catalog(house: House, admin: Caller) -> None:
     made = await admin.post("/channels", {"type": "webchat", "name": "Chat", "config": {}})
     await admin.call("DELETE", f"/channels/{made['id']}", expect=204)
-    assert not (await house.context.catalog.current()).channels
+    assert UUID(made["id"]) not in (await house.context.catalog.current()).channels
     assert (await admin.get(f"/channels/{made['id']}"))["active"] is False
 
 

@@ -51,7 +51,8 @@ async def open_door(database: Database, vault: Vault, settings: Settings) -> Doo
     catalog = CatalogCache(database, vault, Wakeups(database))
     intake = Intake(database, catalog, vault, settings, FileStore(settings.attachments_dir, limit=1_000_000))
     intake.start()
-    account = next(iter((await catalog.current()).channels.values()))
+    channels = (await catalog.current()).channels.values()
+    account = next(channel for channel in channels if channel.type != "walk_in")
     return Door(intake, account)
 
 

@@ -139,7 +139,8 @@ async def room(database: Database, vault: Vault, settings: Settings) -> AsyncIte
     files = FileStore(settings.attachments_dir, limit=LIMIT)
     intake = Intake(database, catalog, vault, settings, files)
     intake.start()
-    [account] = (await catalog.current()).channels.values()
+    channels = (await catalog.current()).channels.values()
+    [account] = [channel for channel in channels if channel.type == "telegram"]
     async with httpx.AsyncClient() as http:
         room = Room(database, settings, catalog, http, files, Door(intake, account), telegram)
         yield room

@@ -63,7 +63,7 @@ async def recognise(session: AsyncSession, channel_id: UUID, visitor: Visitor, *
         await contacts.merge(session, source=mine.contact_id, target=theirs.contact_id, actor=actor)
     elif visitor.id != theirs.contact_id:
         await contacts.mark(session, visitor.id, into=theirs.contact_id, source=visitor.id, actor=actor)
-    await _go_by(session, mine.id, theirs)
+    await go_by(session, mine.id, theirs)
     visitor.identity_kind, visitor.identity_value = _USER, user
     return True
 
@@ -127,8 +127,8 @@ async def _is_somebody_else(session: AsyncSession, mine: ContactIdentity, theirs
     return (await session.exec(named.limit(1))).one_or_none() is not None
 
 
-async def _go_by(session: AsyncSession, mine: UUID, theirs: ContactIdentity) -> None:
-    """The visitor's identity is the user's from now on, and so is the conversation that goes on."""
+async def go_by(session: AsyncSession, mine: UUID, theirs: ContactIdentity) -> None:
+    """The identity `mine` is `theirs` from now on, and so is the conversation that goes on. The contact is theirs already."""
     identity = await session.get_one(ContactIdentity, mine, with_for_update=True, populate_existing=True)
     found = await session.exec(
         select(Conversation)

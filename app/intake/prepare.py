@@ -108,6 +108,11 @@ class Preparer:
         return Prepared(account.id, message.external_id, sender.kind, sender.value, target, row, found)
 
 
+def language(message: InboundMessage) -> str | None:
+    """The sender's, as the provider says or as they write."""
+    return message.sender.language or by_script(message.text if message.text.strip() else message.subject or "")
+
+
 def _written_once(value: dict[str, Any]) -> orjson.Fragment:
     """As JSON already: it goes with every message."""
     return orjson.Fragment(orjson.dumps(value, default=str))
@@ -154,7 +159,7 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "name": sender.name,
         "email": sender.email,
         "phone": sender.phone,
-        "language": sender.language or by_script(message.text if message.text.strip() else message.subject or ""),
+        "language": language(message),
         "address": dict(sender.address),
         "text": message.text,
         "subject": message.subject,

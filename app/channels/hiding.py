@@ -1,7 +1,9 @@
-"""httpx logs each URL that it calls, and some hold a secret: it is replaced before anybody can read it."""
+"""Secrets are replaced before anybody can read them: in the URLs that httpx logs, in what a provider says back to us."""
 
 import logging
 import re
+
+from pydantic import SecretStr
 
 _rules: list[tuple[re.Pattern[str], str]] = []
 
@@ -22,3 +24,11 @@ logging.getLogger("httpx").addFilter(_Hide())
 def hide(pattern: str, *, by: str) -> None:
     """What matches is logged as `by`, in which `\\1` stands for the part that may be seen."""
     _rules.append((re.compile(pattern), by))
+
+
+def without(said: str, *secrets: SecretStr) -> str:
+    """What a provider said, without the secrets of ours that it quotes."""
+    for secret in secrets:
+        if value := secret.get_secret_value():
+            said = said.replace(value, "<secret>")
+    return said

@@ -24,6 +24,7 @@ from app.channels.base import (
     Sent,
     Unparseable,
 )
+from app.channels.hiding import without
 from app.channels.provider import FetchError
 from app.channels.sms_config import SmsConfig
 from app.channels.split import split_text, utf16
@@ -173,13 +174,13 @@ async def _call(
         return answer
     if response.is_success:
         raise SendError(SendFailure.UNKNOWN, f"an answer that is not Twilio's (status {response.status_code})")
-    raise _refusal(response, answer if isinstance(answer, dict) else {})
+    raise _refusal(config, response, answer if isinstance(answer, dict) else {})
 
 
-def _refusal(response: httpx.Response, answer: Mapping[str, Any]) -> SendError:
+def _refusal(config: SmsConfig, response: httpx.Response, answer: Mapping[str, Any]) -> SendError:
     code, status = _number(answer.get("code")), response.status_code
     said = answer.get("message")
-    words = sms_codes.words(code, said if isinstance(said, str) else None)
+    words = sms_codes.words(code, without(said, config.auth_token) if isinstance(said, str) else None)
     failure = sms_codes.known(code) or _by_status(status)
     wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
     return SendError(

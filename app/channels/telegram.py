@@ -22,7 +22,7 @@ from app.channels.base import (
     Unparseable,
 )
 from app.channels.config import TelegramConfig
-from app.channels.hiding import hide
+from app.channels.hiding import hide, without
 from app.channels.split import split_text, utf16
 from app.channels.text import JSONDecodeError, loads
 
@@ -59,7 +59,7 @@ class TelegramAdapter:
 
     type: ClassVar[str] = "telegram"
     config_model: ClassVar[ConfigModel] = TelegramConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(text_limit=20 * MESSAGE_LIMIT, idempotent_send=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(text_limit=MESSAGE_LIMIT, idempotent_send=False)
 
     def verify(self, config: TelegramConfig, call: Call) -> None:
         given = call.headers.get("x-telegram-bot-api-secret-token")
@@ -76,9 +76,13 @@ class TelegramAdapter:
         target = {name: outgoing.address[name] for name in ("chat_id", "message_thread_id") if name in outgoing.address}
         if "chat_id" not in target:
             raise SendError(SendFailure.RECIPIENT, "the address has no chat_id")
+        if outgoing.files:
+            raise SendError(SendFailure.PERMANENT, "files cannot be sent on this channel")
         parts = split_text(outgoing.text, MESSAGE_LIMIT, utf16)
         if not parts:
             raise SendError(SendFailure.PERMANENT, "there is no text to send")
+        if len(parts) > self.capabilities.max_parts:
+            raise SendError(SendFailure.PERMANENT, f"the text needs more than {self.capabilities.max_parts} messages")
         sent = Sent()
         for number, text in enumerate(parts):
             try:
@@ -96,6 +100,13 @@ class TelegramAdapter:
         """The bytes of a file that came with a message. Raises FetchError."""
         url = await _file_url(config, file, http)
         return await provider.download(http, url, limit=limit)
+
+    async def check(self, config: TelegramConfig, http: httpx.AsyncClient) -> None:
+        """Raises SendError."""
+        try:
+            await _ask(config, http, "getMe", {}, idempotent=True)
+        except _Refused as refused:
+            raise _failure(refused) from None
 
 
 async def _file_url(config: TelegramConfig, file: RemoteFile, http: httpx.AsyncClient) -> str:
@@ -139,14 +150,22 @@ async def _send_part(
 
 
 async def _call(config: TelegramConfig, http: httpx.AsyncClient, payload: dict[str, Any]) -> Sent:
-    """Raises _Refused or SendError; neither names the URL, because it holds the bot token."""
-    url = f"{config.api_base.rstrip('/')}/bot{config.bot_token.get_secret_value()}/sendMessage"
+    """Raises _Refused or SendError."""
+    result = await _ask(config, http, "sendMessage", payload, idempotent=False)
+    return Sent(provider_message_id=_message_key(result, payload["chat_id"]))
+
+
+async def _ask(
+    config: TelegramConfig, http: httpx.AsyncClient, method: str, payload: dict[str, Any], *, idempotent: bool
+) -> Any:
+    """The result. Raises _Refused or SendError; neither names the URL, because it holds the bot token."""
+    url = f"{config.api_base.rstrip('/')}/bot{config.bot_token.get_secret_value()}/{method}"
     try:
         response = await http.post(
             url, content=orjson.dumps(payload), headers={"content-type": "application/json"}, follow_redirects=False
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        provider.fail_on(error, idempotent=False)
+        provider.fail_on(error, idempotent=idempotent)
     try:
         answer = orjson.loads(response.content)
     except orjson.JSONDecodeError:
@@ -154,24 +173,22 @@ async def _call(config: TelegramConfig, http: httpx.AsyncClient, payload: dict[s
     if not isinstance(answer, dict):
         answer = {}
     if response.is_success and answer.get("ok") is True:
-        return Sent(provider_message_id=_message_key(answer.get("result"), payload["chat_id"]))
+        return answer.get("result")
     if response.is_success and answer.get("ok") is not False:
-        raise SendError(SendFailure.UNKNOWN, f"an answer that is not Telegram's (status {response.status_code})")
-    raise _refused(response, answer)
+        unclear = SendFailure.RETRY if idempotent else SendFailure.UNKNOWN
+        raise SendError(unclear, f"an answer that is not Telegram's (status {response.status_code})")
+    raise _refused(config, response, answer)
 
 
-def _refused(response: httpx.Response, answer: dict[str, Any]) -> _Refused:
+def _refused(config: TelegramConfig, response: httpx.Response, answer: dict[str, Any]) -> _Refused:
     code = answer.get("error_code")
     parameters = answer.get("parameters")
     parameters = dict(parameters) if isinstance(parameters, dict) else {}
     wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
     if wish is not None:
         parameters.setdefault("retry_after", wish)
-    return _Refused(
-        code if isinstance(code, int) else response.status_code,
-        str(answer.get("description") or "no description")[:300],
-        parameters,
-    )
+    said = without(str(answer.get("description") or "no description"), config.bot_token)
+    return _Refused(code if isinstance(code, int) else response.status_code, said[:300], parameters)
 
 
 def _message_key(result: Any, chat_id: Any) -> str | None:

@@ -73,7 +73,7 @@ class Outward:
     `width` measures a text in the provider's units; by default `Capabilities.text_unit` decides. `check_refused` is the
     answer to `check` with credentials that are no good. `body_counts` is False where a 2xx alone means "taken".
     `pieces_per_call` is how many pieces of a long text go in one call. `takes` names what this provider carries although
-    others do not: `no text`, `too long`, `a file`.
+    others do not: `no text`, `too long`, `a file`. `issued` are secrets that the provider gives (access tokens).
     """
 
     address: Mapping[str, Any]
@@ -88,6 +88,7 @@ class Outward:
     body_counts: bool = True
     pieces_per_call: int = 1
     takes: frozenset[str] = frozenset()
+    issued: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,22 @@
 """Checks that secrets stay inside: not in logs, errors, addresses, at rest in the clear, nor in what refuses them."""
 
+import base64
 import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
 from pydantic import ValidationError
 
-from app.channels.base import Checking, Fetching, SendError, SendFailure
+from app.channels.base import Checking, Fetching, SendError, SendFailure, Sent
 from app.channels.config import secret_fields, split
 from app.channels.kit.description import Answer, Description
-from app.channels.kit.provider import Provider
-from app.channels.kit.sending import answering, sends
+from app.channels.kit.provider import Handler, Provider
+from app.channels.kit.sending import sends
 from app.channels.kit.values import configured, outgoing, outward, secret_values
 from app.channels.provider import FetchError
 
@@ -76,33 +78,44 @@ def _names(error: ValidationError, name: str, values: list[str]) -> None:
 
 
 async def secrets_are_never_told(description: Description) -> None:
-    """Logs of everybody at DEBUG, errors and their stories, while the provider quotes our secrets back to us."""
-    secrets = secret_values(configured(description))
-    for provider in _provoking(description, " ".join(secrets)):
+    """Logs of everybody at DEBUG, errors and their stories, while the provider quotes back to us what we sent it."""
+    secrets = [*secret_values(configured(description)), *outward(description).issued]
+    for provider in _provoking(description):
         config = configured(description, provider.base)
         with _listening() as heard:
             async with provider.client() as http:
                 heard += [text async for text in _all_calls(description, config, http)]
         for secret in secrets:
-            found = [text for text in heard if secret in text]
-            assert not found, f"a secret was told: {found[0].replace(secret, '<the secret>')[:300]}"
+            found = [text for text in heard if secret in text or quote(secret, safe="") in text]
+            assert not found, f"a secret was told: {found[0].replace(secret, '<the secret>')[-600:]}"
 
 
-def _provoking(description: Description, words: str) -> Iterator[Provider]:
+def _provoking(description: Description) -> Iterator[Provider]:
     given = outward(description)
+
+    def refusing(failure: SendFailure) -> Handler:
+        return lambda request: given.refusal(failure, _quoted(request)) or given.accept(request)
+
     yield sends(description, given.accept)
-    quoting = f"no: {words}".encode()
-    for failure in (SendFailure.PERMANENT, SendFailure.REAUTH, SendFailure.RETRY):
-        answer = given.refusal(failure, words)
-        if answer is not None:
-            yield answering(description, answer)
-            yield Provider(lambda request, answer=answer: answer)
-    yield Provider(lambda request: Answer(500, quoting))
-    yield Provider(lambda request: Answer(401, quoting))
-    yield Provider(lambda request: Answer(200, quoting))
-    yield Provider(lambda request: Answer(302, b"", {"location": f"https://elsewhere.test/?{words}"}))
-    yield Provider(lambda request: httpx.ConnectError(f"{request.url} {words}"))
-    yield Provider(lambda request: httpx.ReadTimeout(f"{request.url} {words}"))
+    for failure in (SendFailure.PERMANENT, SendFailure.REAUTH, SendFailure.RETRY, SendFailure.CONFIG):
+        yield sends(description, refusing(failure))
+        yield Provider(refusing(failure))
+    for status in (200, 401, 404, 500):
+        yield Provider(lambda request, status=status: Answer(status, _quoted(request).encode()))
+    yield Provider(lambda request: Answer(302, b"", {"location": f"https://elsewhere.test/{request.url.query.decode()}"}))
+    yield Provider(lambda request: httpx.ConnectError(_quoted(request)))
+    yield Provider(lambda request: httpx.ReadTimeout(_quoted(request)))
+
+
+def _quoted(request: httpx.Request) -> str:
+    """Everything that we sent, as an angry server might print it."""
+    login = request.headers.get("authorization", "").removeprefix("Basic ").encode()
+    try:
+        decoded = base64.b64decode(login, validate=True).decode()
+    except ValueError:
+        decoded = ""
+    headers = " ".join(f"{name}={value}" for name, value in request.headers.items())
+    return f"cannot {request.url} {headers} {decoded} {request.content[:2000].decode(errors='replace')}"
 
 
 async def _all_calls(description: Description, config: Any, http: httpx.AsyncClient) -> Any:
@@ -115,7 +128,8 @@ async def _all_calls(description: Description, config: Any, http: httpx.AsyncCli
         calls.append(adapter.fetch(config, description.files.file(config.api_base), http, limit=1000))  # type: ignore[arg-type]
     for call in calls:
         try:
-            yield repr(await call)
+            sent = await call
+            yield repr(sent) if isinstance(sent, Sent) else ""  # the bytes of a file are the provider's own
         except (SendError, FetchError) as error:
             yield "".join([*traceback.format_exception(error), repr(error), error.detail])
 

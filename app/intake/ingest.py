@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,8 @@ from app.ids import new_id
 from app.intake import changes, echoes
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
-from app.intake.prepare import Prepared, Preparer
+from app.intake.names import Names
+from app.intake.prepare import Prepared, Preparer, language
 from app.intake.reading import QUERY, bell_of, read
 from app.intake.store import FileStore
 from app.models import InboundJournal, Message
@@ -77,6 +78,7 @@ class Intake:
             for _ in range(settings.ingest_lanes)
         ]
         self._preparer: Preparer | None = None
+        self._names = Names(database)
 
     def start(self) -> None:
         for lane in self._lanes:
@@ -100,25 +102,80 @@ class Intake:
         A call without messages is journalled all the same: `ignored`, or `failed` with what could not be read.
         Raises Unavailable; then nothing of it is stored and the provider has to send it again.
         """
+        entry = await self._entry(account, transport, headers, body, parsed, bell)
+        outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
+        stored = await self._finish(account, entry, outcomes)
+        await self._follow(account, parsed)
+        return self._told(account, entry, parsed, stored)
+
+    async def store_with(
+        self,
+        account: ChannelAccount,
+        *,
+        transport: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        parsed: Parsed,
+        also: Callable[[AsyncSession], Awaitable[None]],
+    ) -> list[Stored]:
+        """Like `store`, with `also` in the transaction of the journal row and the messages: for who keeps a cursor.
+
+        What the call says of other messages is applied before that, because it may be applied twice and must not be lost.
+        """
+        await self._follow(account, parsed)
+        entry = await self._entry(account, transport, headers, body, parsed, None)
+        waiting: list[tuple[UUID, Prepared]] = []
+        for _ in range(_SLOW_ATTEMPTS):
+            try:
+                async with self._database.begin() as session:
+                    for conversation_id, prepared in sorted(waiting, key=lambda pair: pair[0]):
+                        await self._make_ready(session, conversation_id, prepared)
+                    rows = await (await driver(session)).fetch(lanes.STATEMENT, *lanes.arguments([entry]))
+                    outcomes = lanes.group([entry], rows)[0]
+                    _require_stored(entry, outcomes)
+                    await also(session)
+            except _NotReady as error:
+                waiting = error.waiting
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError):
+                continue
+            else:
+                return self._told(account, entry, parsed, [_stored(outcome) for outcome in outcomes])
+        raise Problem("the conversation changes faster than the message can be stored")
+
+    async def _entry(
+        self,
+        account: ChannelAccount,
+        transport: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        parsed: Parsed,
+        bell: Mapping[str, str] | None,
+    ) -> Entry:
         correlation_id = log.correlation.get() or new_id().hex
         prepared = [await self._prepare(account, message, correlation_id) for message in parsed.messages]
         entry = Entry(account.id, transport, headers, body, correlation_id, prepared, bell=bell)
         if parsed.errors:
             entry.status, entry.error = JournalStatus.FAILED, "; ".join(parsed.errors)
-        elif bell is not None or ((parsed.changes or parsed.echoes) and not prepared):
+        elif bell is not None or ((parsed.changes or parsed.echoes or parsed.people) and not prepared):
             entry.status = JournalStatus.STORED
         elif not prepared:
             entry.status, entry.error = JournalStatus.IGNORED, _unused(parsed)
-        outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
-        stored = await self._finish(account, entry, outcomes)
+        return entry
+
+    async def _follow(self, account: ChannelAccount, parsed: Parsed) -> None:
+        """What a call says besides its messages, each in a transaction of its own; applied twice it changes nothing."""
+        for person in (*parsed.people, *(echo.recipient for echo in parsed.echoes)):
+            await self._names.learn(account.id, person, make=False)
         await self._apply_echoes(account, parsed.echoes)
         await self._apply_changes(account.id, parsed.changes)
         await self._apply_statuses(account.id, parsed.statuses)
+
+    def _told(self, account: ChannelAccount, entry: Entry, parsed: Parsed, stored: list[Stored]) -> list[Stored]:
         _logger.info(
             "call stored",
-            correlation_id=correlation_id,
+            correlation_id=entry.correlation_id,
             channel_id=account.id,
-            transport=transport,
+            transport=entry.transport,
             messages=[item.message_id for item in stored],
             failed=len(parsed.errors),
         )
@@ -155,6 +212,8 @@ class Intake:
         catalog = await self._catalog.current()
         if self._preparer is None or self._preparer.catalog is not catalog:
             self._preparer = Preparer(catalog)
+        if message.sender.also:
+            await self._names.learn(account.id, message.sender, language=language(message))
         files = [await self._keep(file) for file in message.files]
         target = await self._target(account, message)
         return self._preparer.prepare(account, message, target=target, files=files, correlation_id=correlation_id)
@@ -261,6 +320,21 @@ class Intake:
         for status in statuses:
             async with self._database.begin() as session:
                 await receipts.apply(session, channel_id, status)
+
+
+class _NotReady(Exception):
+    """Conversations have to change before their messages can be stored."""
+
+    def __init__(self, waiting: list[tuple[UUID, Prepared]]) -> None:
+        self.waiting = waiting
+
+
+def _require_stored(entry: Entry, outcomes: Sequence[Outcome]) -> None:
+    """Raises _NotReady."""
+    pairs = zip(entry.messages, outcomes, strict=True)
+    late = [(outcome, prepared) for prepared, outcome in pairs if outcome.outcome not in ("stored", "duplicate")]
+    if late:
+        raise _NotReady([(known, prepared) for outcome, prepared in late if (known := outcome.conversation_id)])
 
 
 def _unused(parsed: Parsed) -> str | None:

@@ -70,10 +70,18 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Threading:
-    """How a mail says what it answers: our reply tokens first, then the Message-IDs, nearest first."""
+    """How a mail says what it answers: our reply tokens first, then the Message-IDs, nearest first.
+
+    The first `answers` of the references are In-Reply-To's. `thread_index` and `thread_topic` are Outlook's; `subject` is
+    the bare subject, where it says enough to find a thread by.
+    """
 
     reply_tokens: Sequence[str] = ()
     references: Sequence[str] = ()
+    answers: int = 0
+    thread_index: str | None = None
+    thread_topic: str | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

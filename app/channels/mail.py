@@ -4,10 +4,9 @@ from typing import ClassVar
 
 import httpx
 
-from app.channels import mail_compose, mail_send
+from app.channels import mail_compose, mail_parse, mail_send
 from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, SendError, SendFailure, Sent
 from app.channels.mail_config import MailConfig
-from app.channels.mail_parse import parse_mail
 from app.errors import NotGenuine
 
 # How the envelope of a mail is kept in the journal, so that a replay sees what the receiver saw.
@@ -30,8 +29,7 @@ class MailAdapter:
         """The raw mail is the body; the envelope is in two headers, as `envelope_headers` made them."""
         recipients = [item.strip() for item in call.headers.get(ENVELOPE_TO, "").split(",") if item.strip()]
         sender = call.headers.get(ENVELOPE_FROM)
-        message = parse_mail(call.body, address=config.address, recipients=recipients, envelope_from=sender)
-        return Parsed(messages=(message,))
+        return mail_parse.parse(call.body, config, recipients=recipients, envelope_from=sender)
 
     async def send(self, config: MailConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         if config.smtp_url is None:

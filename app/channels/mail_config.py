@@ -56,6 +56,7 @@ def _public_key(value: str) -> str:
     return value
 
 
+Server = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, min_length=1, max_length=255)]
 Folder = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_folder)]
 
 
@@ -66,6 +67,10 @@ class MailConfig(ChannelConfig):
     password is an access token. `imap_since`: `new` reads what arrives from the channel's first sight of the mailbox on,
     `all` everything, a date what arrived since. `inbound` is a provider that calls our webhook; docs/email.md has the
     whole table.
+
+    `own_addresses` are further addresses of ours: what they send is no customer's. `trusted_servers` name our mail
+    servers as they sign Authentication-Results. `subject_days`: mails of one sender under one subject belong together for
+    so long (unset: never). `automatic_per_day` is how many automatic mails one address gets from us in 24 hours.
     """
 
     address: Address
@@ -74,6 +79,11 @@ class MailConfig(ChannelConfig):
     bounce_address: Address | None = None
     copies_to: list[Address] = Field(default_factory=list, max_length=20)
     dsn_notify: Literal["never", "failure", "always"] = "failure"
+
+    own_addresses: list[Address] = Field(default_factory=list, max_length=100)
+    trusted_servers: list[Server] = Field(default_factory=list, max_length=20)
+    subject_days: int | None = Field(default=None, ge=1, le=365)
+    automatic_per_day: int = Field(default=3, ge=0, le=1_000)
 
     imap_url: Annotated[SecretStr, _mail_url("imap", "imaps")] | None = None
     imap_since: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_since)] = "new"

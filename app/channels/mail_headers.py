@@ -42,13 +42,19 @@ class Mailbox:
 
 
 class Headers:
-    """The fields of one mail by lower-case name, unfolded, in their order; the first of a name counts."""
+    """The fields of one mail by lower-case name, unfolded, in their order; the first of a name counts.
+
+    `cut`: there were more, or longer ones, than are read.
+    """
 
     def __init__(self, message: Message) -> None:
         self._fields: dict[str, list[str]] = {}
+        self.cut = False
         for number, (name, value) in enumerate(message.raw_items()):
             if number >= HEADERS_LIMIT:
+                self.cut = True
                 break
+            self.cut = self.cut or len(str(value)) > HEADER_LIMIT
             text = re.sub(r"[\r\n]+[ \t]*", " ", str(value)[:HEADER_LIMIT])
             self._fields.setdefault(name.lower().strip(), []).append(text.strip())
 
@@ -61,6 +67,10 @@ class Headers:
 
     def has(self, *names: str) -> bool:
         return any(name in self._fields for name in names)
+
+    def repeated(self, *names: str) -> list[str]:
+        """Those that stand there more than once."""
+        return [name for name in names if len(self._fields.get(name, ())) > 1]
 
     def text(self, name: str, *, charset: str | None = None) -> str | None:
         """Decoded, clean; `charset` is the body's, for raw 8-bit fields that are not UTF-8."""

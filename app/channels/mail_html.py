@@ -101,7 +101,7 @@ def _element(source: str, opened: int, page: _Page, unclosed: set[str]) -> int:
         return opened + 4
     tag = _TAG.match(source, opened + 1)
     declared = source[opened + 1 : opened + 2] in ("!", "?")
-    end = -1 if ">" in unclosed or not (tag or declared) else _tag_end(source, opened + 1)
+    end = -1 if ">" in unclosed or not (tag or declared) else tag_end(source, opened + 1)
     if end < 0:
         if tag or declared:
             unclosed.add(">")
@@ -111,7 +111,7 @@ def _element(source: str, opened: int, page: _Page, unclosed: set[str]) -> int:
         return end + 1
     closing, name = bool(tag[1]), tag[2].lower()
     if name in _SKIPPED and not closing:
-        return _skip(source, name, end + 1, unclosed)
+        return element_end(source, name, end + 1, unclosed)
     if closing:
         _close(page, name)
     else:
@@ -119,7 +119,7 @@ def _element(source: str, opened: int, page: _Page, unclosed: set[str]) -> int:
     return end + 1
 
 
-def _tag_end(source: str, start: int) -> int:
+def tag_end(source: str, start: int) -> int:
     """The `>` that ends a tag; one inside a quoted value is passed over, within reason."""
     end = source.find(">", start)
     for _ in range(3):
@@ -132,7 +132,7 @@ def _tag_end(source: str, start: int) -> int:
     return end
 
 
-def _skip(source: str, name: str, start: int, unclosed: set[str]) -> int:
+def element_end(source: str, name: str, start: int, unclosed: set[str]) -> int:
     """Past the end of an element whose content is no text; one that never ends is only its own tag."""
     if name in unclosed:
         return start

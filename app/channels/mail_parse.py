@@ -3,85 +3,149 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from email import policy
 from email.message import Message
 from email.parser import BytesParser
-from typing import Any
 
-from app.channels import mail_headers, mail_parts, mail_text
-from app.channels.base import InboundMessage, Sender, Threading, Unparseable
-from app.channels.mail_headers import Headers, Mailbox
+from app.channels import (
+    mail_auth,
+    mail_automatic,
+    mail_bounces,
+    mail_content,
+    mail_envelope,
+    mail_headers,
+    mail_news,
+    mail_parts,
+    mail_text,
+    mail_threading,
+)
+from app.channels.base import InboundMessage, Parsed, Sender, Threading, Unparseable
+from app.channels.mail_config import MailConfig
+from app.channels.mail_headers import HEADERS_LIMIT, Headers, Mailbox
 from app.channels.text import TEXT_LIMIT, clean, word
 
-RAW_LIMIT = 50_000_000
+RAW_LIMIT = 40_000_000
 HEADER_BLOCK_LIMIT = 256_000
+FIELDS_LIMIT = 10 * HEADERS_LIMIT
 BOUNDARIES_LIMIT = 1_000
 COMPARISONS_LIMIT = 40_000_000
 FULL_TEXT_LIMIT = 400_000
 _REFERENCES_LIMIT = 100
-_RECIPIENTS_LIMIT = 50
 
-_AUTOMATIC_FIELDS = (
-    "list-id",
-    "list-unsubscribe",
-    "list-post",
-    "x-autoreply",
-    "x-autorespond",
-    "x-autoresponder",
-    "x-failed-recipients",
-)
-_BULK = ("bulk", "junk", "list", "auto_reply", "auto-reply")
-_SUPPRESS = frozenset({"all", "autoreply", "oof", "dr", "rn", "nrn"})
 _MENDED_LINES = 10
 _BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _FIELD_NAME = re.compile(rb"[!-9;-~]{1,100}:")
+_FIELD_START = re.compile(rb"^[!-9;-~]{1,100}:", re.MULTILINE)
 _FIELD_LINE = re.compile(rb"[!-9;-~]{1,100}:|[ \t]")
 _SPACED_NAME = re.compile(rb"^([A-Za-z-]{1,60})[ \t]{1,20}:")
-_MACHINE = re.compile(r"(?:mailer-daemon|postmaster|no[-_.]?reply|do[-_.]?not[-_.]?reply|bounces?)(?:[+=_.-].*)?$")
 _NO_REPLY = re.compile(r"(?:no|do[-_.]?not)[-_.]?reply")
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One that was taken apart."""
+
+    message: Message
+    headers: Headers
+    parts: mail_parts.Parts
+
+
+def parse(
+    raw: bytes, config: MailConfig, *, recipients: Sequence[str] = (), envelope_from: str | None = None
+) -> Parsed:
+    """A mail as everything it may be: a message of somebody, or news of mails of ours, which is no message.
+
+    `recipients` and `envelope_from` are the SMTP envelope's, where one is known. Raises Unparseable.
+    """
+    mail = _take_apart(raw)
+    reported = _reported(mail, config, recipients, envelope_from)
+    if reported is not None:
+        return mail_news.parsed(reported, raw)
+    trusted = tuple(config.trusted_servers)
+    ours = (config.address, *config.own_addresses)
+    return Parsed(messages=(_message(mail, raw, ours, recipients, envelope_from, trusted),))
 
 
 def parse_mail(
     raw: bytes, *, address: str, recipients: Sequence[str] = (), envelope_from: str | None = None
 ) -> InboundMessage:
-    """`address` is our channel's; `recipients` and `envelope_from` are the SMTP envelope's, where one is known.
+    """Any mail as a message, reports too. `address` is our channel's.
 
     `external_id` is the Message-ID with a digest of the bytes: two mails under one id are two messages, one mail
     delivered twice is one. Raises Unparseable.
     """
-    message = _parsed(raw)
-    parts = mail_parts.read(message)
-    headers = Headers(message)
-    local, _, domain = address.lower().rpartition("@")
+    return _message(_take_apart(raw), raw, (address.lower(),), recipients, envelope_from, ())
+
+
+def _take_apart(raw: bytes) -> Mail:
+    message = parsed_message(raw)
+    return Mail(message, Headers(message), mail_parts.read(message))
+
+
+def _reported(
+    mail: Mail, config: MailConfig, recipients: Sequence[str], envelope_from: str | None
+) -> mail_bounces.Report | None:
+    null_sender = envelope_from == "" or (mail.headers.raw("return-path") or "x").replace(" ", "") == "<>"
+    return mail_bounces.read(
+        mail.message,
+        mail.headers,
+        texts=[text.whole for text in mail.parts.texts],
+        named=mail_envelope.bounced_message(config, _recipients(mail.headers, recipients)),
+        own=config.address,
+        empty_sender=null_sender,
+    )
+
+
+def _message(
+    mail: Mail,
+    raw: bytes,
+    ours: Sequence[str],
+    recipients: Sequence[str],
+    envelope_from: str | None,
+    trusted: Sequence[str],
+) -> InboundMessage:
+    headers, parts = mail.headers, mail.parts
+    local, _, domain = ours[0].rpartition("@")
     own_id = next(iter(headers.ids("message-id")), None)
     digest = hashlib.sha256(raw).hexdigest()
     sender = _sender(headers, parts.charset, envelope_from)
-    why = _automatic(headers, message, sender.value, envelope_from=envelope_from, address=address.lower())
+    automatic = mail_automatic.why(headers, mail.message, sender.value, envelope_from=envelope_from, own=ours)
     text, full = _texts(parts)
+    content = mail_content.content(headers, parts, text=text, full=full, automatic=automatic, sender=sender)
+    if trusted:
+        content["authentication"] = mail_auth.read(headers, trusted=trusted, sender=sender.value)
+    subject = word(headers.text("subject", charset=parts.charset), 1000)
     return InboundMessage(
         external_id=f"{own_id}:{digest[:16]}" if own_id else digest,
         sender=sender,
         text=text,
-        subject=word(headers.text("subject", charset=parts.charset), 1000),
+        subject=subject,
         sent_at=headers.date(),
         files=tuple(parts.files),
-        content=_content(headers, parts, text=text, full=full, why=why),
+        content=content,
         thread_key=own_id,
         threading=Threading(
             reply_tokens=mail_headers.reply_tokens(_recipients(headers, recipients), local=local, domain=domain),
             references=_references(headers),
+            answers=len(headers.ids("in-reply-to")),
+            thread_index=mail_threading.thread_index(headers),
+            thread_topic=mail_threading.thread_topic(headers),
+            subject=mail_threading.telling_subject(subject),
         ),
-        automatic=why is not None,
+        automatic=automatic is not None,
     )
 
 
-def _parsed(raw: bytes) -> Message:
+def parsed_message(raw: bytes) -> Message:
     """The standard parser, kept from what would make it slow or deep."""
     if len(raw) > RAW_LIMIT:
         raise Unparseable(f"the mail has more than {RAW_LIMIT} bytes")
     block = re.search(rb"\r?\n\r?\n|\r\r", raw)
     if (block.start() if block else len(raw)) > HEADER_BLOCK_LIMIT:
         raise Unparseable(f"the header has more than {HEADER_BLOCK_LIMIT} bytes")
+    if len(_FIELD_START.findall(raw, 0, block.start() if block else len(raw))) > FIELDS_LIMIT:
+        raise Unparseable(f"the header has more than {FIELDS_LIMIT} fields")
     boundaries = len(_BOUNDARY.findall(raw))
     # The parser compares every line with every boundary that is open: nested ones multiply.
     if boundaries > BOUNDARIES_LIMIT or boundaries * raw.count(b"\n") > COMPARISONS_LIMIT:
@@ -127,32 +191,6 @@ def _sender(headers: Headers, charset: str | None, envelope_from: str | None) ->
     return Sender(kind="email", value=from_.address, name=from_.name, email=from_.address, address={"email": answer})
 
 
-def _automatic(
-    headers: Headers, message: Message, sender: str, *, envelope_from: str | None, address: str
-) -> str | None:
-    """Why no automatic answer may go to this mail (RFC 3834 and what programs do instead of it), or None."""
-    submitted = (headers.raw("auto-submitted") or "no").partition(";")[0].strip().lower()
-    if submitted != "no":
-        return f"Auto-Submitted: {clean(submitted, 60)}"
-    if envelope_from == "" or (headers.raw("return-path") or "x").replace(" ", "") == "<>":
-        return "empty envelope sender"
-    if (headers.raw("precedence") or "").strip().lower() in _BULK:
-        return "Precedence"
-    suppressed = (headers.raw("x-auto-response-suppress") or "").lower()
-    if _SUPPRESS & set(re.split(r"[\s,;]+", suppressed)):
-        return "X-Auto-Response-Suppress"
-    for name in _AUTOMATIC_FIELDS:
-        if headers.has(name):
-            return name.title()
-    if any(address in value.lower() for value in headers.all("x-loop")):
-        return "X-Loop"
-    if message.get_content_type() == "multipart/report":
-        return "multipart/report"
-    if _MACHINE.match(sender.partition("@")[0]):
-        return "sent by a machine"
-    return "sent from our own address" if sender == address else None
-
-
 def _recipients(headers: Headers, envelope: Sequence[str]) -> list[str]:
     listed = headers.mailboxes("delivered-to", "x-original-to", "to", "cc")
     return [*envelope, *(mailbox.address for mailbox in listed)]
@@ -171,17 +209,3 @@ def _texts(parts: mail_parts.Parts) -> tuple[str, str]:
     full = full.replace("\r\n", "\n")[:FULL_TEXT_LIMIT].strip()
     own = own.replace("\r\n", "\n")[:FULL_TEXT_LIMIT].strip()
     return clean(mail_text.visible(own or full), TEXT_LIMIT), full
-
-
-def _content(headers: Headers, parts: mail_parts.Parts, *, text: str, full: str, why: str | None) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for name in ("to", "cc", "reply-to"):
-        if found := headers.mailboxes(name, charset=parts.charset)[:_RECIPIENTS_LIMIT]:
-            content[name.replace("-", "_")] = [{"email": mailbox.address, "name": mailbox.name} for mailbox in found]
-    if full != text:
-        content["full_text"] = full
-    if why is not None:
-        content["automatic"] = why
-    if parts.problems:
-        content["problems"] = parts.problems
-    return content

@@ -35,11 +35,12 @@ class Text:
 
 @dataclass(slots=True)
 class Parts:
-    """What was found. `problems` names, for people, what was left out and why."""
+    """What was found. `problems` names, for people, what was left out and why; `pages` are HTML forms of the text."""
 
     texts: list[Text] = field(default_factory=list)
     files: list[InboundFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
     charset: str | None = None
     seen: int = 0
     size: int = 0
@@ -95,6 +96,7 @@ def _alternative(children: list[Message], parts: Parts, depth: int) -> None:
         _walk(child, branch, depth + 1)
         parts.seen, parts.size, parts.charset = branch.seen, branch.size, branch.charset
         parts.files.extend(file for file in branch.files if not _is_known(file, parts.files))
+        parts.pages.extend(branch.pages)
         if any(text.whole.strip() for text in branch.texts):
             found.append((child.get_content_type(), branch))
     plain = next((branch for kind, branch in found if kind == "text/plain"), None)
@@ -124,6 +126,7 @@ def _add_text(part: Message, kind: str, parts: Parts) -> None:
     text = mail_charset.decode(data, charset)
     if kind == "text/html":
         parts.texts.append(Text(*(clean(form, len(form)) for form in mail_html.to_text(text))))
+        parts.pages.append(text)
     else:
         text = clean(text, len(text))
         parts.texts.append(Text(text, text))

@@ -15,6 +15,9 @@ Problem                         status  when
 │   ├── OfferedToAnother
 │   ├── CapacityExceeded
 │   ├── AlreadyExists
+│   ├── WindowClosed                    the channel takes no free answers now; `allowed`, `elsewhere`: what else does
+│   ├── RecipientRefused                the customer is not to be written to on this channel; `reason` says why
+│   ├── NoReplyChannel                  the channel carries no answers, and none stands in for it
 │   └── AlreadyAnswered
 ├── Gone                        410     it was there, and its time is over
 ├── PreconditionFailed          412     If-Match names an older version
@@ -139,10 +142,28 @@ class AlreadyExists(Conflict):
     code = "already-exists"
 
 
+class NoReplyChannel(Conflict):
+    """This channel carries no answers, and no other one is known by which the customer can be reached."""
+
+    code = "no-reply-channel"
+
+
 class AlreadyAnswered(Conflict):
     """This receipt has been answered already, or the matter was taken up again since."""
 
     code = "already-answered"
+
+
+class WindowClosed(Conflict):
+    """The time to answer on this channel is over until the customer writes again."""
+
+    code = "window-closed"
+
+
+class RecipientRefused(Conflict):
+    """The customer is not to be written to on this channel."""
+
+    code = "recipient-refused"
 
 
 class Gone(Problem):

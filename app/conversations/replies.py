@@ -11,7 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.clock import now
-from app.conversations import participants, states
+from app.conversations import participants, states, ways
+from app.conversations.ways import Way
 from app.delivery import outbox
 from app.errors import Conflict, ConversationClosed, IdempotencyMismatch, Invalid
 from app.events import log as events
@@ -22,6 +23,7 @@ from app.models.words import AuthorType, ClockMetric, ConversationStatus, Delive
 from app.sla import clocks
 
 TEXT_LIMIT = 100_000
+NO_WAY = "not sent: this channel carries no answers, and no other one is known that reaches the customer"
 
 
 async def send(
@@ -52,14 +54,17 @@ async def send(
         states.require_working(conversation.status)
     elif conversation.status == ConversationStatus.CLOSED and kind is not MessageKind.NOTE:
         raise ConversationClosed
+    way = await _way(session, conversation, kind)
     mentioned = await _call_in(session, conversation, author, mentions)
     content = {**(content or {}), **({"mentions": [str(agent_id) for agent_id in mentioned]} if mentioned else {})}
-    message = await _store(session, conversation, author, kind, text, client_message_id, attachments, content, subject)
+    message = await _store(
+        session, conversation, author, kind, text, client_message_id, attachments, content, subject, way
+    )
     await _tell(session, conversation, message)
     if mentioned:
         await _tell_mentioned(session, conversation, message, mentioned)
-    if kind is not MessageKind.NOTE:
-        await outbox.enqueue(session, message)
+    if way is not None:
+        await outbox.enqueue(session, message, identity_id=way.identity_id)
     if kind is MessageKind.REPLY:
         await clocks.replied(session, conversation)
     elif kind is MessageKind.NOTE and author is not None and conversation.matter == Matter.COMPLAINT:
@@ -150,15 +155,17 @@ async def _store(
     attachments: Sequence[Mapping[str, Any]],
     content: Mapping[str, Any],
     subject: str | None,
+    way: Way | None = None,
 ) -> Message:
     note = kind is MessageKind.NOTE
+    lost = way is None and not note
     conversation.last_seq += 1
     if kind is MessageKind.REPLY and conversation.first_replied_at is None:
         conversation.first_replied_at = now()
     message = Message(
         conversation_id=conversation.id,
         seq=conversation.last_seq,
-        channel_id=conversation.channel_id,
+        channel_id=way.channel_id if way else conversation.channel_id,
         direction=Direction.NOTE if note else Direction.OUTBOUND,
         kind=kind,
         author_type=AuthorType.AGENT if author else AuthorType.SYSTEM,
@@ -169,13 +176,24 @@ async def _store(
         content=dict(content),
         attachments=[dict(item) for item in attachments],
         client_message_id=client_message_id,
-        status=None if note else DeliveryStatus.QUEUED,
+        status=None if note else DeliveryStatus.FAILED if lost else DeliveryStatus.QUEUED,
+        error=NO_WAY if lost else None,
         correlation_id=log.correlation.get() or conversation.correlation_id,
         created_at=now(),
     )
     session.add(conversation)
     session.add(message)
     return message
+
+
+async def _way(session: AsyncSession, conversation: Conversation, kind: MessageKind) -> Way | None:
+    """How it goes out; None for a note, and for a receipt that cannot be sent: it is there to be handed over. A reply
+    that reaches nobody is refused: raises NoReplyChannel."""
+    if kind is MessageKind.NOTE:
+        return None
+    if kind is MessageKind.REPLY:
+        return await ways.require(session, conversation)
+    return await ways.find(session, conversation, claim=True)
 
 
 def _actor(author: Agent | None) -> Actor:

@@ -1,0 +1,152 @@
+"""By which channel an answer goes: the conversation's own, or the one that stands in for a channel that carries none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.channels.addresses import REACHING, identity_on
+from app.channels.form_config import RepliesElsewhere
+from app.channels.registry import ADAPTERS
+from app.errors import NoReplyChannel
+from app.ids import new_id
+from app.models import Channel, Contact, ContactIdentity, Conversation
+
+_CLAIM = text(
+    "INSERT INTO contact_identity(id, contact_id, channel_id, kind, value, address) "
+    "VALUES (:id, :contact, :channel, :kind, :value, :address) ON CONFLICT (channel_id, kind, value) DO NOTHING"
+).bindparams(bindparam("address", type_=JSONB))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """`identity_id` is None on the conversation's own channel: whom it came from is whom it goes to."""
+
+    channel_id: UUID
+    identity_id: UUID | None = None
+    channel_type: str | None = None
+    name: str | None = None
+
+
+async def find(session: AsyncSession, conversation: Conversation, *, claim: bool = False) -> Way | None:
+    """None when its channel carries no answers and nothing stands in for it. With `claim` an address that nobody has
+    written from yet becomes the contact's on that channel; without it, nothing is written."""
+    adapter = ADAPTERS.get(conversation.channel_type)
+    if adapter is None or adapter.capabilities.answers:
+        return Way(conversation.channel_id)
+    own = await session.get(Channel, conversation.channel_id)
+    config = adapter.config_model.model_validate(own.config) if own else None
+    if not isinstance(config, RepliesElsewhere):
+        return None
+    wanted = conversation.reply_channel_id or (UUID(config.reply_channel_id) if config.reply_channel_id else None)
+    if wanted is not None:
+        channel = await session.get(Channel, wanted)
+        return await _by(session, conversation, channel, claim=claim) if channel and channel.active else None
+    return await _known(session, conversation, claim=claim) if config.reply_by_identities else None
+
+
+async def require(session: AsyncSession, conversation: Conversation) -> Way:
+    """Raises NoReplyChannel, which says what is possible instead."""
+    way = await find(session, conversation, claim=True)
+    if way is None:
+        raise NoReplyChannel(allowed=["note"], channel_type=conversation.channel_type)
+    return way
+
+
+async def _known(session: AsyncSession, conversation: Conversation, *, claim: bool) -> Way | None:
+    """By mail or text message, where the contact is known there; the newest way first. An address that we were told and
+    they have not written from counts where there is only one such channel: which one is a guess otherwise."""
+    found = await session.exec(
+        select(Channel, ContactIdentity.id)
+        .join(ContactIdentity, col(ContactIdentity.channel_id) == col(Channel.id))
+        .where(
+            col(ContactIdentity.contact_id) == conversation.contact_id,
+            col(ContactIdentity.same_as).is_(None),
+            col(Channel.type).in_(REACHING),
+            col(Channel.active),
+        )
+        .order_by(col(ContactIdentity.created_at).desc(), col(ContactIdentity.id).desc())
+        .limit(1)
+    )
+    known = found.first()
+    if known is not None:
+        channel, identity_id = known
+        return Way(channel.id, identity_id, channel.type, channel.name)
+    for kind in REACHING:
+        channels = (await session.exec(select(Channel).where(col(Channel.type) == kind, col(Channel.active)))).all()
+        if len(channels) == 1 and (way := await _by(session, conversation, channels[0], claim=claim)):
+            return way
+    return None
+
+
+async def _by(session: AsyncSession, conversation: Conversation, channel: Channel, *, claim: bool) -> Way | None:
+    """By this channel: at the address that came with the matter, else where the contact is known on it."""
+    adapter = ADAPTERS.get(channel.type)
+    if adapter is None or not adapter.capabilities.answers:
+        return None
+    named = await _their_address(session, conversation, channel)
+    if named is not None and claim:
+        return Way(channel.id, await _claimed(session, conversation, channel, *named), channel.type, channel.name)
+    if named is not None:
+        return Way(channel.id, None, channel.type, channel.name)
+    found = await session.exec(
+        select(ContactIdentity.id)
+        .where(
+            col(ContactIdentity.channel_id) == channel.id,
+            col(ContactIdentity.contact_id) == conversation.contact_id,
+            col(ContactIdentity.same_as).is_(None),
+        )
+        .order_by(col(ContactIdentity.created_at).desc(), col(ContactIdentity.id).desc())
+        .limit(1)
+    )
+    identity_id = found.first()
+    return Way(channel.id, identity_id, channel.type, channel.name) if identity_id is not None else None
+
+
+async def _their_address(
+    session: AsyncSession, conversation: Conversation, channel: Channel
+) -> tuple[str, str, Mapping[str, Any]] | None:
+    """What the customer gave with the matter, else what is known of them."""
+    identity = await session.get(ContactIdentity, conversation.identity_id)
+    contact = await session.get(Contact, conversation.contact_id)
+    given: dict[str, Any] = identity.address if identity is not None else {}
+    email = given.get("email") or (contact.email if contact else None)
+    phone = given.get("phone") or (contact.phone if contact else None)
+    return identity_on(channel.type, email=email, phone=phone)
+
+
+async def _claimed(
+    session: AsyncSession,
+    conversation: Conversation,
+    channel: Channel,
+    kind: str,
+    value: str,
+    address: Mapping[str, Any],
+) -> UUID:
+    """The identity at that address; nobody's yet, it becomes the contact's: what comes from there is theirs."""
+    await session.execute(
+        _CLAIM,
+        {
+            "id": new_id(),
+            "contact": conversation.contact_id,
+            "channel": channel.id,
+            "kind": kind,
+            "value": value,
+            "address": dict(address),
+        },
+    )
+    found = await session.exec(
+        select(ContactIdentity.id).where(
+            col(ContactIdentity.channel_id) == channel.id,
+            col(ContactIdentity.kind) == kind,
+            col(ContactIdentity.value) == value,
+        )
+    )
+    return found.one()

@@ -59,6 +59,10 @@ class _Known:
     main: UUID
 
 
+class SomebodyWasFaster(Exception):
+    """What was read is not true any more: roll back and look again."""
+
+
 class Names:
     """One per process: remembers for a while whose names are together already."""
 
@@ -77,15 +81,16 @@ class Names:
         for _ in range(_ATTEMPTS):
             try:
                 async with self._database.begin() as session:
-                    done = await join(session, channel_id, sender, language=language, make=make)
+                    known = await join(session, channel_id, sender, language=language, make=make)
+            except SomebodyWasFaster:
+                continue
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in _RACES:
                     raise
                 continue
-            if done is not None:
-                if done:
-                    self._remember(key)
-                return
+            if known:
+                self._remember(key)
+            return
         raise Unavailable("whose names these are changes faster than it can be written down")
 
     def _remember(self, key: Hashable) -> None:
@@ -97,8 +102,8 @@ class Names:
 
 async def join(
     session: AsyncSession, channel_id: UUID, sender: Sender, *, language: str | None = None, make: bool = True
-) -> bool | None:
-    """One attempt; None: somebody was faster, try again. False: nobody goes by any of the names, and none was made."""
+) -> bool:
+    """One attempt; False: nobody goes by any of the names, and none was made. Raises SomebodyWasFaster."""
     names = list(dict.fromkeys([(sender.kind, sender.value), *sender.also]))
     known = await _known(session, channel_id, names)
     if not known and not make:
@@ -113,15 +118,17 @@ async def join(
         known = await _known(session, channel_id, names)
     mains = sorted({one.main for one in known.values()})
     if len(mains) != 1:
-        return None
+        raise SomebodyWasFaster
     missing = sorted(name for name in names if name not in known)
     if not await _follow(session, mains[0], sender, language, news=bool(missing)):
-        return None
+        raise SomebodyWasFaster
     for kind, value in missing:
         await session.execute(_ALSO, {"id": new_id(), "kind": kind, "value": value, "main": mains[0]})
     if missing:
         known = await _known(session, channel_id, names)
-    return True if len(known) == len(names) and {one.main for one in known.values()} == {mains[0]} else None
+    if len(known) != len(names) or {one.main for one in known.values()} != {mains[0]}:
+        raise SomebodyWasFaster
+    return True
 
 
 async def _known(session: AsyncSession, channel_id: UUID, names: Sequence[Name]) -> dict[Name, _Known]:

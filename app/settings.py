@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     ingest_backlog: int = Field(default=4096, ge=64)
     body_limit: int = Field(default=3_000_000, ge=10_000, description="bytes of a webhook call")
     mail_limit: int = Field(default=30_000_000, ge=100_000, description="bytes of a mail")
+    imap_lease_s: float = Field(
+        default=10, ge=0.5, description="after so long without a sign, another process reads the mailbox"
+    )
     attachment_limit: int = Field(default=25_000_000, ge=1, description="bytes of one attachment")
     text_limit: int = Field(default=100_000, ge=100, description="characters of a message that are kept")
     heartbeat_s: float = Field(default=25, gt=0)
@@ -64,6 +67,16 @@ class Settings(BaseSettings):
     command_memory_s: float = Field(default=900, ge=0, description="how long the answer to a command is kept")
     outbox_lease_s: float = Field(default=60, gt=1)
     send_timeout_s: float = Field(default=20, gt=0)
+    breaker_failures: int = Field(default=10, ge=1, description="failures in a row until a channel is left alone")
+    breaker_pause_s: float = Field(default=10, gt=0, description="how long at first; each further failure doubles it")
+    breaker_longest_s: float = Field(default=600, gt=0)
+    reauth_probe_s: float = Field(default=60, gt=0, description="when refused credentials are tried again, at first")
+    media_link_s: float = Field(
+        default=86_400, ge=60, description="how long a provider may fetch a file that we sent by link"
+    )
+    orphan_status_s: float = Field(
+        default=3_600, gt=0, description="how long a status of a message that is not known yet is kept"
+    )
     webhook_private: bool = Field(
         default=False, description="webhooks of SLA policies may call this machine and the local network"
     )

@@ -13,7 +13,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog, ChannelAccount
-from app.channels.base import Outgoing
+from app.channels.base import Outgoing, Template
 from app.delivery.outbox import Change, change_many
 from app.ids import new_id
 from app.models import Contact, ContactIdentity, Conversation, Message, Outbox
@@ -29,32 +29,45 @@ _HEAD = (
     "NOT EXISTS (SELECT 1 FROM outbox earlier "
     "WHERE earlier.conversation_id = outbox.conversation_id AND earlier.id < outbox.id)"
 )
-# Channel by channel, each up to its free slots: the backlog of one is not read to find the messages of another.
+# Channel by channel, each up to its free slots: the backlog of one is not read to find the messages of another. An account
+# that is not well (accounts.py) has none until its time, and then perhaps one, to find out.
 _CHANNELS = (
     "WITH RECURSIVE channels(id) AS ("
     "(SELECT channel_id FROM outbox ORDER BY channel_id LIMIT 1) UNION ALL "
     "SELECT (SELECT channel_id FROM outbox WHERE channel_id > channels.id ORDER BY channel_id LIMIT 1) "
     "FROM channels WHERE channels.id IS NOT NULL), "
-    "free AS MATERIALIZED (SELECT channels.id, coalesce(s.slots, :slots) AS slots FROM channels "
+    "free AS MATERIALIZED (SELECT channels.id, a.until, a.channel_id IS NOT NULL AS ailing, "
+    "coalesce(a.half_open, false) AS half_open, "
+    "CASE WHEN a.half_open THEN 1 ELSE coalesce(s.slots, :slots) END AS slots FROM channels "
     "LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS s(id, slots) ON s.id = channels.id "
-    "WHERE channels.id IS NOT NULL AND coalesce(s.slots, :slots) > 0) "
+    "LEFT JOIN channel_state a ON a.channel_id = channels.id "
+    "WHERE channels.id IS NOT NULL AND coalesce(s.slots, :slots) > 0 AND {well}) "
 )
+_WELL_NOW = "(a.until IS NULL OR (a.until <= now() AND (a.state <> 'reauth' OR a.half_open)))"
+_WELL_LATER = "(a.until IS NULL OR a.state <> 'reauth' OR a.half_open)"
 _CANDIDATES = text(
-    f"{_CHANNELS} SELECT due.id, due.conversation_id FROM free, LATERAL ("
-    "SELECT outbox.id, outbox.conversation_id, outbox.due_at FROM outbox "
+    f"{_CHANNELS.format(well=_WELL_NOW)} "
+    "SELECT due.id, due.conversation_id, due.channel_id, due.ailing, due.half_open FROM free, LATERAL ("
+    "SELECT outbox.id, outbox.conversation_id, outbox.channel_id, outbox.due_at, free.ailing, free.half_open FROM outbox "
     f"WHERE outbox.channel_id = free.id AND {_DUE} AND {_HEAD} ORDER BY outbox.due_at, outbox.id LIMIT free.slots"
     ") AS due ORDER BY due.due_at, due.id LIMIT :limit"
+)
+# Whoever gets the row lets the one message through; nobody else does until its lease ends.
+_LET_THROUGH = text(
+    "UPDATE channel_state SET until = now() + make_interval(secs => :lease_s) "
+    "WHERE channel_id = ANY(CAST(:channels AS uuid[])) AND half_open AND until <= now() RETURNING channel_id"
 )
 # Heads only: what stands behind another message can go when that one is settled, and whoever settles it wakes us.
 # A row in flight counts with the end of its lease, because its sender may have died; such rows are the longest due.
 _NEXT = text(
-    f"{_CHANNELS} SELECT CAST(extract(epoch FROM min(next.at) - now()) AS float8) FROM free, LATERAL ("
+    f"{_CHANNELS.format(well=_WELL_LATER)} "
+    "SELECT CAST(extract(epoch FROM min(greatest(next.at, free.until)) - now()) AS float8) FROM free, LATERAL ("
     "(SELECT outbox.due_at AS at FROM outbox "
     f"WHERE outbox.channel_id = free.id AND outbox.lease_until IS NULL AND {_HEAD} "
     "ORDER BY outbox.due_at, outbox.id LIMIT 1) UNION ALL "
     "(SELECT min(front.lease_until) FROM (SELECT outbox.lease_until FROM outbox "
     "WHERE outbox.channel_id = free.id AND outbox.due_at <= now() "
-    "ORDER BY outbox.due_at, outbox.id LIMIT 100) AS front)) AS next"
+    "ORDER BY outbox.due_at, outbox.id LIMIT 100) AS front)) AS next WHERE next.at IS NOT NULL"
 )
 _LOCK = text("SELECT id FROM conversation WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE SKIP LOCKED")
 _START = text(
@@ -110,7 +123,8 @@ class Claimed:
     """A message that we alone may send until the lease ends. `age_s` counts from its first attempt.
 
     `account` is None while the channel is switched off. `outgoing` has no files yet: `files` names them. `crashed`: it
-    was in flight when its sender died.
+    was in flight when its sender died. `waived` of its attempts do not count. `ailing`: something is noted about the
+    account, which a success changes.
     """
 
     attempt_id: UUID
@@ -123,6 +137,8 @@ class Claimed:
     age_s: float
     crashed: bool
     correlation_id: str | None
+    waived: int = 0
+    ailing: bool = False
 
     @property
     def idempotent(self) -> bool:
@@ -158,12 +174,15 @@ async def take(
     """
     room = max(limits.room(in_flight), 0)
     found = await session.execute(_CANDIDATES, {**limits.slots(catalog, in_flight), "limit": room})
-    wanted = {row.id: row.conversation_id for row in found}
+    rows = found.all()
+    ailing = {row.channel_id for row in rows if row.ailing}
+    rows = await _let_through(session, rows, lease_s)
+    wanted = {row.id: row.conversation_id for row in rows}
     if not wanted:
         return Taken()
     held = (await session.execute(_LOCK, {"ids": list(wanted.values())})).scalars().all()
     taken = Taken(more=len(wanted) == room)
-    for item in await _load(session, list(wanted), held, catalog, vault) if held else ():
+    for item in await _load(session, list(wanted), held, catalog, vault, ailing) if held else ():
         resend = item.idempotent and item.age_s < resend_within_s
         (taken.lost if item.crashed and not resend else taken.claimed).append(item)
     await _end_crashed(session, taken)
@@ -182,6 +201,15 @@ async def take(
     return taken
 
 
+async def _let_through(session: AsyncSession, rows: Sequence[Any], lease_s: float) -> Sequence[Any]:
+    """Of the channels that are tried with one message, those that nobody else is trying."""
+    tried = sorted({row.channel_id for row in rows if row.half_open})
+    if not tried:
+        return rows
+    mine = set((await session.execute(_LET_THROUGH, {"channels": tried, "lease_s": lease_s})).scalars())
+    return [row for row in rows if not row.half_open or row.channel_id in mine]
+
+
 async def next_due_s(
     session: AsyncSession, *, catalog: Catalog, limits: Limits, in_flight: Mapping[UUID, int]
 ) -> float | None:
@@ -195,7 +223,7 @@ async def next_due_s(
 
 
 async def _load(
-    session: AsyncSession, ids: list[int], held: Sequence[UUID], catalog: Catalog, vault: Vault
+    session: AsyncSession, ids: list[int], held: Sequence[UUID], catalog: Catalog, vault: Vault, ailing: set[UUID]
 ) -> list[Claimed]:
     """Those of `ids` that are still to be taken now that nobody else can, with all that a send needs to know."""
     age = func.coalesce(cast(extract("epoch", func.now() - col(Outbox.first_attempt_at)), Float), 0.0)
@@ -203,18 +231,21 @@ async def _load(
         select_rows(Outbox, Message, Conversation, col(ContactIdentity.address), col(Contact.name), age)
         .join(Message, col(Message.id) == col(Outbox.message_id))
         .join(Conversation, col(Conversation.id) == col(Outbox.conversation_id))
-        .join(ContactIdentity, col(ContactIdentity.id) == col(Conversation.identity_id))
+        .join(ContactIdentity, col(ContactIdentity.id) == func.coalesce(Outbox.identity_id, Conversation.identity_id))
         .join(Contact, col(Contact.id) == col(Conversation.contact_id))
         .where(col(Outbox.id).in_(ids), col(Outbox.conversation_id).in_(held), text(_DUE), text(_HEAD))
         .order_by(col(Outbox.due_at), col(Outbox.id))
     )
     rows = (await session.execute(statement)).all()
-    threads = await _threads(session, [message for _, message, conversation, *_ in rows if _is_threaded(conversation)])
+    threads = await _threads(
+        session,
+        [message for outbox, message, conversation, *_ in rows if _type(catalog, outbox, conversation) in _THREADED],
+    )
     return [
         Claimed(
             attempt_id=new_id(),
             channel_id=outbox.channel_id,
-            channel_type=conversation.channel_type,
+            channel_type=_type(catalog, outbox, conversation),
             account=catalog.channels.get(outbox.channel_id),
             outgoing=Outgoing(
                 message_id=message.id,
@@ -230,6 +261,7 @@ async def _load(
                 references=threads.get(message.id, ()),
                 reply_token=vault.reply_token(conversation.id),
                 receipt=message.content.get("receipt"),
+                template=_template(message),
                 attempt=outbox.attempts + 1,
                 created_at=message.created_at,
             ),
@@ -238,13 +270,22 @@ async def _load(
             age_s=age_s,
             crashed=outbox.lease_until is not None,
             correlation_id=message.correlation_id,
+            waived=outbox.waived,
+            ailing=outbox.channel_id in ailing,
         )
         for outbox, message, conversation, address, name, age_s in rows
     ]
 
 
-def _is_threaded(conversation: Conversation) -> bool:
-    return conversation.channel_type in _THREADED
+def _template(message: Message) -> Template | None:
+    kept = message.content.get("template")
+    return Template(kept["name"], kept["language"], tuple(kept["parameters"])) if kept else None
+
+
+def _type(catalog: Catalog, outbox: Outbox, conversation: Conversation) -> str:
+    """Of the channel that it goes out by, which need not be the conversation's own."""
+    account = catalog.channels.get(outbox.channel_id)
+    return account.type if account is not None else conversation.channel_type
 
 
 async def _threads(session: AsyncSession, mails: Sequence[Message]) -> dict[UUID, list[str]]:

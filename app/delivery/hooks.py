@@ -25,6 +25,7 @@ from app.channels import provider, signatures
 from app.db import Database
 from app.delivery.backoff import Schedule, wait_s
 from app.delivery.guard import GuardedTransport, PrivateAddress
+from app.in_flight import InFlight
 from app.models import Conversation, SlaAction, SlaClock, SlaPolicy
 from app.settings import Settings
 from app.sla import measures
@@ -114,17 +115,14 @@ class Hooks:
         total: int = 16,
         per_url: int = 4,
     ) -> None:
-        self._database, self._poke, self._schedule = database, poke, schedule
+        self._database, self._schedule = database, schedule
         self._key, self._timeout_s = vault.webhook_key, settings.send_timeout_s
         self._total, self._per_url = total, per_url
         guarded = transport or GuardedTransport(private=settings.webhook_private)
         self._http = httpx.AsyncClient(
             transport=guarded, follow_redirects=False, trust_env=False, timeout=settings.send_timeout_s
         )
-        self._in_flight: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._taking = asyncio.Lock()
-        self._draining = False
+        self._flight: InFlight[str] = InFlight(poke)
         self._rng = Random()
 
     async def step(self) -> float | None:
@@ -132,13 +130,13 @@ class Hooks:
 
         None: nothing waits, or there is no room. The end of each call pokes, because it makes room.
         """
-        async with self._taking:
-            room = self._total - len(self._tasks)
-            if self._draining or room <= 0:
+        async with self._flight.taking:
+            room = self._total - len(self._flight)
+            if self._flight.draining or room <= 0:
                 return None
             async with self._database.begin() as session:
                 calls = await self._claim(session, room)
-                busy = self._in_flight + Counter(call.url for call in calls)
+                busy = self._flight.by_key + Counter(call.url for call in calls)
                 delay: float | None = None
                 if len(calls) < room:
                     delay = (await session.execute(_NEXT, {"full": self._full(busy)})).scalar()
@@ -148,26 +146,18 @@ class Hooks:
 
     async def idle(self) -> None:
         """Wait until every call that is in flight now is written down."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._flight.idle()
 
     async def drain(self, within_s: float) -> None:
         """Take nothing new and wait for what is in flight. What is cut off is called again after its lease."""
-        self._draining = True
-        async with self._taking:
-            late = set(self._tasks)
-        if late:
-            _, late = await asyncio.wait(late, timeout=within_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await self._flight.drain(within_s)
         await self._http.aclose()
 
     def _full(self, busy: Counter[str]) -> list[str]:
         return [url for url, calls in busy.items() if calls >= self._per_url]
 
     async def _claim(self, session: AsyncSession, room: int) -> list[Call]:
-        busy = self._in_flight
+        busy = self._flight.by_key
         given = {"full": self._full(busy), "urls": list(busy), "calls": list(busy.values()), "per_url": self._per_url}
         lease_s = self._timeout_s + _LEASE_MARGIN_S
         claimed = (await session.execute(_CLAIM, {**given, "room": room, "lease_s": lease_s})).all()
@@ -195,18 +185,7 @@ class Hooks:
         ]
 
     def _launch(self, call: Call) -> None:
-        self._in_flight[call.url] += 1
-        task = asyncio.create_task(self._bring(call), name=f"webhook {call.action_id}")
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._in_flight[call.url] -= 1
-            if not self._in_flight[call.url]:
-                del self._in_flight[call.url]
-            self._poke()
-
-        task.add_done_callback(ended)
+        self._flight.launch(self._bring(call), name=f"webhook {call.action_id}", key=call.url)
 
     async def _bring(self, call: Call) -> None:
         log.correlation.set(call.correlation_id)

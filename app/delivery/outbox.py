@@ -20,8 +20,8 @@ TOPIC = "outbox"
 
 # Behind a message that waits for its next attempt, not before it: blocked rows stay out of the index of what is due.
 _ENQUEUE = text(
-    "INSERT INTO outbox(message_id, conversation_id, channel_id, attempts, waived, due_at) "
-    "SELECT :message, :conversation, :channel, 0, 0, "
+    "INSERT INTO outbox(message_id, conversation_id, channel_id, identity_id, attempts, waived, due_at) "
+    "SELECT :message, :conversation, :channel, CAST(:identity AS uuid), 0, 0, "
     "greatest(now(), (SELECT max(due_at) FROM outbox WHERE conversation_id = :conversation))"
 )
 
@@ -34,24 +34,27 @@ _CHANGE = text("""
                ) AS forward,
                m.status = w.status AND m.error IS DISTINCT FROM w.error AS reworded
         FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:errors AS text[]),
-                    CAST(:provider_ids AS text[]), CAST(:thread_keys AS text[]))
-             WITH ORDINALITY AS w(id, status, error, provider_id, thread_key, n)
+                    CAST(:provider_ids AS text[]), CAST(:thread_keys AS text[]), CAST(:codes AS text[]))
+             WITH ORDINALITY AS w(id, status, error, provider_id, thread_key, code, n)
         JOIN message m ON m.id = w.id
     ), changed AS (
         UPDATE message m
         SET status = CASE WHEN w.forward THEN w.status ELSE m.status END,
             error = CASE WHEN w.forward OR w.reworded THEN w.error ELSE m.error END,
+            error_code = CASE WHEN w.forward OR w.reworded THEN w.code ELSE m.error_code END,
             provider_message_id = coalesce(w.provider_id, m.provider_message_id),
             thread_key = coalesce(w.thread_key, m.thread_key)
         FROM wanted w WHERE m.id = w.id
-        RETURNING m.id, m.conversation_id, m.seq, m.status, m.error, m.client_message_id, m.correlation_id,
+        RETURNING m.id, m.conversation_id, m.seq, m.status, m.error, m.error_code, m.client_message_id, m.correlation_id,
                   w.forward OR w.reworded AS told, w.n
     ), ordered AS (
         SELECT c.id AS conversation_id, array_remove(ARRAY[c.queue_id], NULL) AS queues,
                array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) AS agents,
                changed.correlation_id,
                jsonb_build_object('message_id', changed.id, 'seq', changed.seq, 'status', changed.status,
-                                  'error', changed.error, 'client_message_id', changed.client_message_id) AS payload
+                                  'error', changed.error, 'client_message_id', changed.client_message_id)
+               || CASE WHEN changed.error_code IS NULL THEN '{}' ELSE jsonb_build_object('error_code', changed.error_code) END
+               AS payload
         FROM changed JOIN conversation c ON c.id = changed.conversation_id
         WHERE changed.told ORDER BY changed.n
     )
@@ -64,21 +67,31 @@ _OLDS, _NEWS = zip(*((old.value, new.value) for new in DeliveryStatus for old in
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """News of one message. The provider's ids are kept even when the status is older than what is known."""
+    """News of one message. The provider's ids are kept even when the status is older than what is known.
+
+    `error` is for people, `error_code` is stable.
+    """
 
     message_id: UUID
     status: DeliveryStatus
     error: str | None = None
     provider_message_id: str | None = None
     thread_key: str | None = None
+    error_code: str | None = None
 
 
-async def enqueue(session: AsyncSession, message: Message) -> None:
-    """Queue a stored outbound message for sending. The caller holds the conversation."""
+async def enqueue(session: AsyncSession, message: Message, *, identity_id: UUID | None = None) -> None:
+    """Queue a stored outbound message for sending, to `identity_id` where that is not the conversation's own. The caller
+    holds the conversation."""
     await session.flush()
     await session.execute(
         _ENQUEUE,
-        {"message": message.id, "conversation": message.conversation_id, "channel": message.channel_id},
+        {
+            "message": message.id,
+            "conversation": message.conversation_id,
+            "channel": message.channel_id,
+            "identity": identity_id,
+        },
     )
     await wake(session, TOPIC)
 
@@ -90,6 +103,7 @@ async def status_changed(
     status: DeliveryStatus,
     *,
     error: str | None = None,
+    error_code: str | None = None,
     provider_message_id: str | None = None,
     thread_key: str | None = None,
     actor: Actor = SYSTEM,
@@ -103,16 +117,24 @@ async def status_changed(
     session.add(message)
     if message.status is None or states.advance(DeliveryStatus(message.status), status) is None:
         return False
-    message.status, message.error = status, error
+    message.status, message.error, message.error_code = status, error, error_code
+    await tell_status(session, conversation, message, actor=actor)
+    return True
+
+
+async def tell_status(
+    session: AsyncSession, conversation: Conversation, message: Message, *, actor: Actor = SYSTEM
+) -> None:
+    """As it is now, on both sides."""
     payload = {
         "message_id": str(message.id),
         "seq": message.seq,
-        "status": status.value,
-        "error": error,
+        "status": message.status,
+        "error": message.error,
         "client_message_id": message.client_message_id,
+        **({"error_code": message.error_code} if message.error_code else {}),
     }
     await events.append(session, conversation, "message.status", payload, actor=actor, to_customer=True)
-    return True
 
 
 async def change_many(session: AsyncSession, changes: Sequence[Change], *, actor: Actor = SYSTEM) -> int:
@@ -132,6 +154,7 @@ async def change_many(session: AsyncSession, changes: Sequence[Change], *, actor
             "errors": [change.error for change in changes],
             "provider_ids": [change.provider_message_id for change in changes],
             "thread_keys": [change.thread_key for change in changes],
+            "codes": [change.error_code for change in changes],
             "olds": _OLDS,
             "news": _NEWS,
             "actor_type": actor.type,

@@ -10,13 +10,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.channels.base import StatusUpdate
-from app.delivery import outbox, states
+from app.db import Database
+from app.delivery import orphans, outbox, refusals, settle, states
 from app.delivery.outbox import Change
 from app.events.log import Actor
 from app.models import Conversation, Message
 from app.models.words import DeliveryStatus, Direction
 
 _logger = log.get("delivery")
+_KEPT = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ, DeliveryStatus.FAILED})
 _DROP = text("DELETE FROM outbox WHERE message_id = :message")
 # Only those with something to tell of: a customer of years has many conversations.
 _LOCK_THEIRS = text(
@@ -26,6 +28,44 @@ _LOCK_THEIRS = text(
     "AND EXISTS (SELECT 1 FROM message m WHERE m.conversation_id = c.id AND m.direction = 'outbound' "
     "AND m.status IN ('sent', 'delivered')) ORDER BY c.id FOR UPDATE"
 )
+
+
+async def take(database: Database, channel_id: UUID, update: StatusUpdate) -> bool:
+    """`apply` in a transaction of its own. A status that is here before its message's id is kept for that; one that says
+    that its recipient refuses us is remembered of them."""
+    async with database.begin() as session:
+        applied = await apply(session, channel_id, update)
+    if not applied and _may_be_early(update) and await _park_or_apply(database, channel_id, update):
+        applied = True
+    if applied and update.refusal is not None:
+        async with database.begin() as session:
+            known = await _find(session, channel_id, update)
+            if known is not None:
+                key = f"status:{known[0]}:{update.status}"
+                await refusals.learnt(session, known[0], update.refusal, key=key, detail=update.detail)
+    return applied
+
+
+def _may_be_early(update: StatusUpdate) -> bool:
+    """One that carries our own id, or is of everything until a moment, would have found its message."""
+    return bool(update.provider_message_id) and not update.our_id and update.upto is None and update.status in _KEPT
+
+
+async def _park_or_apply(database: Database, channel_id: UUID, update: StatusUpdate) -> bool:
+    async with database.begin() as session:
+        await orphans.lock(session, channel_id, update.provider_message_id)
+        if await _find(session, channel_id, update) is None:
+            status, detail, code = DeliveryStatus(update.status), update.detail, _code(update)
+            await orphans.park(session, channel_id, update.provider_message_id, status, detail=detail, error_code=code)
+            return False
+    async with database.begin() as session:
+        return await apply(session, channel_id, update)
+
+
+def _code(update: StatusUpdate) -> str | None:
+    if update.status != DeliveryStatus.FAILED:
+        return None
+    return settle.error_code(update.failure) if update.failure is not None else "failed"
 
 
 async def apply(session: AsyncSession, channel_id: UUID, update: StatusUpdate) -> bool:
@@ -54,6 +94,7 @@ async def apply(session: AsyncSession, channel_id: UUID, update: StatusUpdate) -
         message,
         status,
         error=error,
+        error_code=_code(update),
         provider_message_id=message.provider_message_id or update.provider_message_id or None,
     )
     return True

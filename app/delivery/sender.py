@@ -19,11 +19,12 @@ from app import log
 from app.catalog import CatalogCache
 from app.channels.base import OutboundFile, SendError, SendFailure, Sent
 from app.db import Database
-from app.delivery import claims
+from app.delivery import accounts, claims, refusals
 from app.delivery.backoff import Schedule
 from app.delivery.claims import Claimed, Limits
 from app.delivery.settle import Outcome, Settler, decide
 from app.errors import NotFound
+from app.in_flight import InFlight
 from app.settings import Settings
 from app.vault import Vault
 
@@ -40,7 +41,8 @@ _logger = log.get("delivery")
 class Sender:
     """One per process, stepped by a background loop on the topic `outbox`; `poke` wakes that loop.
 
-    `store_read` gives the bytes of a stored file by its SHA-256; it runs in a thread.
+    `store_read` gives the bytes of a stored file by its SHA-256; it runs in a thread. `link` gives a file the public
+    address by which a provider may fetch it, by the attachment's id.
     """
 
     def __init__(
@@ -53,18 +55,17 @@ class Sender:
         store_read: Callable[[str], bytes] | None,
         *,
         poke: Callable[[], None],
+        link: Callable[[UUID], str] | None = None,
         schedule: Schedule = Schedule(),
         limits: Limits = Limits(),
     ) -> None:
         self._database, self._catalog, self._vault, self._http = database, catalog, vault, http
-        self._store_read, self._poke, self._schedule, self._limits = store_read, poke, schedule, limits
+        self._store_read, self._link, self._poke = store_read, link, poke
+        self._schedule, self._limits = schedule, limits
         self._timeout_s = settings.send_timeout_s
         self._lease_s = max(settings.outbox_lease_s, settings.send_timeout_s + _LEASE_MARGIN_S)
         self._settler = Settler(database)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight: Counter[UUID] = Counter()
-        self._taking = asyncio.Lock()
-        self._draining = False
+        self._flight: InFlight[UUID] = InFlight(poke)
         self._rng = Random()
 
     async def step(self) -> float | None:
@@ -72,8 +73,8 @@ class Sender:
 
         None: nothing waits for its time. The end of each send pokes, because it makes room and frees what stood behind.
         """
-        async with self._taking:
-            if self._draining or len(self._tasks) >= self._limits.total:
+        async with self._flight.taking:
+            if self._flight.draining or len(self._flight) >= self._limits.total:
                 return None
             catalog = await self._catalog.current()
             async with self._database.begin() as session:
@@ -82,14 +83,14 @@ class Sender:
                     catalog=catalog,
                     vault=self._vault,
                     limits=self._limits,
-                    in_flight=self._in_flight,
+                    in_flight=self._flight.by_key,
                     lease_s=self._lease_s,
                     resend_within_s=self._schedule.total_s,
                 )
                 if taken.more:
                     delay: float | None = 0
                 else:
-                    in_flight = self._in_flight + Counter(item.channel_id for item in taken.claimed)
+                    in_flight = self._flight.by_key + Counter(item.channel_id for item in taken.claimed)
                     delay = await claims.next_due_s(session, catalog=catalog, limits=self._limits, in_flight=in_flight)
             for item in taken.lost:
                 self._tell(item, "unknown", claims.LOST, attempt=item.outgoing.attempt - 1)
@@ -100,73 +101,64 @@ class Sender:
 
     async def idle(self) -> None:
         """Wait until everything that is in flight now is settled."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._flight.idle()
 
     async def drain(self, within_s: float) -> None:
         """Take nothing new and wait for what is in flight. What is cut off is found by its lease: sent again where that
         is harmless, `unknown` where it is not."""
-        self._draining = True
-        async with self._taking:
-            late = set(self._tasks)
-        if late:
-            _, late = await asyncio.wait(late, timeout=within_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await self._flight.drain(within_s)
         await self._settler.finish()
 
     def _launch(self, item: Claimed) -> None:
-        self._in_flight[item.channel_id] += 1
         IN_FLIGHT.inc()
-        task = asyncio.create_task(self._deliver(item), name=f"deliver {item.outgoing.message_id}")
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._in_flight[item.channel_id] -= 1
-            if not self._in_flight[item.channel_id]:
-                del self._in_flight[item.channel_id]
-            IN_FLIGHT.dec()
-            self._poke()
-
-        task.add_done_callback(ended)
+        name = f"deliver {item.outgoing.message_id}"
+        self._flight.launch(self._deliver(item), name=name, key=item.channel_id, ended=IN_FLIGHT.dec)
 
     async def _deliver(self, item: Claimed) -> None:
         log.correlation.set(item.correlation_id)
         started = time.perf_counter()
-        result = await self._call(item)
+        result, theirs = await self._call(item)
         seconds = time.perf_counter() - started
         outcome = decide(item, result, elapsed_s=item.age_s + seconds, schedule=self._schedule, rng=self._rng)
         SECONDS.labels(item.channel_type).observe(seconds)
         self._tell(item, outcome.word, outcome.detail, attempt=outcome.attempt, seconds=seconds)
+        said = accounts.verdict(item.channel_id, item.channel_type, result) if theirs else None
+        if said is not None and (said.state is not None or item.ailing):
+            outcome = replace(outcome, account=said)
         await self._write(outcome)
 
     async def _write(self, outcome: Outcome) -> None:
         try:
             await self._settler.settle(outcome)
+            if outcome.refusal is not None:
+                async with self._database.begin() as session:
+                    key = f"attempt:{outcome.attempt_id}"
+                    await refusals.learnt(session, outcome.message_id, outcome.refusal, key=key, detail=outcome.detail)
         except Exception as error:
             _logger.error("outcome lost", message_id=outcome.message_id, outcome=outcome.word, error=repr(error))
 
-    async def _call(self, item: Claimed) -> Sent | SendError:
-        """The channel's answer. An error that leaves open whether the message went out is UNKNOWN, unless sending it
-        twice is harmless."""
+    async def _call(self, item: Claimed) -> tuple[Sent | SendError, bool]:
+        """The channel's answer, and whether it is the provider's. An error that leaves open whether the message went out
+        is UNKNOWN, unless sending it twice is harmless."""
         if item.account is None:
-            return SendError(SendFailure.RETRY, "the channel is switched off or cannot be read")
+            return SendError(SendFailure.RETRY, "the channel is switched off or cannot be read"), False
         if item.files and not item.account.adapter.capabilities.files:
-            return SendError(SendFailure.PERMANENT, "it carries no files")
+            return SendError(SendFailure.PERMANENT, "it carries no files"), False
         unclear = SendFailure.RETRY if item.idempotent else SendFailure.UNKNOWN
         try:
             outgoing = replace(item.outgoing, files=[await self._read(file) for file in item.files])
-            async with asyncio.timeout(self._timeout_s):
-                return await item.account.adapter.send(item.account.config, outgoing, self._http)
         except SendError as error:
-            return error
+            return error, False
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await item.account.adapter.send(item.account.config, outgoing, self._http), True
+        except SendError as error:
+            return error, True
         except TimeoutError:
-            return SendError(unclear, f"no answer within {self._timeout_s:g} s")
+            return SendError(unclear, f"no answer within {self._timeout_s:g} s"), True
         except Exception as error:
             _logger.error("adapter failed", channel_type=item.channel_type, error=repr(error), exc_info=True)
-            return SendError(unclear, f"the channel's code failed: {error!r}")
+            return SendError(unclear, f"the channel's code failed: {error!r}"), False
 
     async def _read(self, file: Mapping[str, Any]) -> OutboundFile:
         """Raises SendError: nothing has gone out yet."""
@@ -178,7 +170,8 @@ class Sender:
             raise SendError(SendFailure.PERMANENT, f"the file {file['name']!r} is missing") from None
         except Exception as error:
             raise SendError(SendFailure.RETRY, f"the file {file['name']!r} cannot be read: {error!r}") from error
-        return OutboundFile(file["name"], file["media_type"], data)
+        url = self._link(UUID(file["id"])) if self._link is not None else None
+        return OutboundFile(file["name"], file["media_type"], data, url)
 
     def _tell(self, item: Claimed, word: str, detail: str | None, *, attempt: int, seconds: float = 0) -> None:
         DELIVERIES.labels(item.channel_type, word).inc()

@@ -12,9 +12,10 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
-from app.channels.base import SendError, SendFailure, Sent
+from app.channels.base import RefusalReason, SendError, SendFailure, Sent
 from app.db import Database
-from app.delivery import backoff
+from app.delivery import accounts, backoff, orphans, reach
+from app.delivery.accounts import Verdict
 from app.delivery.backoff import Schedule
 from app.delivery.claims import Claimed
 from app.delivery.outbox import Change, change_many
@@ -33,9 +34,19 @@ _WORDS = {
 _logger = log.get("delivery")
 
 
+def error_code(failure: SendFailure) -> str:
+    """The stable word for why a message failed."""
+    known = {SendFailure.WINDOW: reach.WINDOW_CLOSED, SendFailure.RECIPIENT: reach.RECIPIENT_REFUSED}
+    return known.get(failure, failure.value)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One attempt and what it means for its message. `retry_in_s` is None when no other attempt follows."""
+    """One attempt and what it means for its message. `retry_in_s` is None when no other attempt follows.
+
+    `waived`: it failed for the whole account, and does not count as an attempt of this message. `account` is there when
+    the answer is news of its account; `refusal` when the person is not to be written to any more.
+    """
 
     attempt_id: UUID
     message_id: UUID
@@ -48,6 +59,11 @@ class Outcome:
     retry_in_s: float | None = None
     provider_message_id: str | None = None
     thread_key: str | None = None
+    error_code: str | None = None
+    waived: bool = False
+    account: Verdict | None = None
+    refusal: RefusalReason | None = None
+    channel_id: UUID | None = None
 
 
 def decide(item: Claimed, result: Sent | SendError, *, elapsed_s: float, schedule: Schedule, rng: Random) -> Outcome:
@@ -61,20 +77,42 @@ def decide(item: Claimed, result: Sent | SendError, *, elapsed_s: float, schedul
             status=DeliveryStatus.SENT,
             provider_message_id=result.provider_message_id,
             thread_key=result.thread_key,
+            channel_id=item.channel_id,
         )
     failure, detail = result.failure, result.detail
     if failure is SendFailure.UNKNOWN:
         return Outcome(*known, failure.value, DeliveryStatus.UNKNOWN, detail, f"it may have been sent: {detail}")
+    if _is_for_all(result):
+        # The account waits, and so does everything that is to go out on it; this message is the first of them again.
+        wait_s = result.retry_after_s or 0.0
+        error = f"not sent yet: {_WORDS[failure]}: {detail}" if failure in _WORDS else f"not sent yet: {detail}"
+        return Outcome(*known, failure.value, DeliveryStatus.SENDING, detail, error, wait_s, waived=True)
     again = failure is SendFailure.RETRY or (failure is SendFailure.QUOTA and result.retry_after_s is not None)
     if not again:
-        return Outcome(*known, failure.value, DeliveryStatus.FAILED, detail, f"{_WORDS[failure]}: {detail}")
-    wait_s = backoff.wait_s(
-        schedule, outgoing.attempt, elapsed_s=elapsed_s, retry_after_s=result.retry_after_s, rng=rng
-    )
-    if wait_s is None:
-        error = f"given up after {outgoing.attempt} attempts: {detail}"
-        return Outcome(*known, "given_up", DeliveryStatus.FAILED, detail, error)
-    return Outcome(*known, failure.value, DeliveryStatus.SENDING, detail, f"not sent yet: {detail}", wait_s)
+        error = f"{_WORDS[failure]}: {detail}"
+        return Outcome(
+            *known,
+            failure.value,
+            DeliveryStatus.FAILED,
+            detail,
+            error,
+            error_code=error_code(failure),
+            refusal=result.refusal,
+        )
+    counted = max(outgoing.attempt - item.waived, 1)
+    wait_s_ = backoff.wait_s(schedule, counted, elapsed_s=elapsed_s, retry_after_s=result.retry_after_s, rng=rng)
+    if wait_s_ is None:
+        error = f"given up after {counted} attempts: {detail}"
+        return Outcome(*known, "given_up", DeliveryStatus.FAILED, detail, error, error_code="given-up")
+    return Outcome(*known, failure.value, DeliveryStatus.SENDING, detail, f"not sent yet: {detail}", wait_s_)
+
+
+def _is_for_all(result: SendError) -> bool:
+    """It says nothing of this message: the account is limited, or its credentials are not good."""
+    if result.failure is SendFailure.REAUTH:
+        return True
+    pauses = result.failure in (SendFailure.RETRY, SendFailure.QUOTA) and result.retry_after_s is not None
+    return pauses and not result.only_this
 
 
 _LOCK = "SELECT id FROM conversation WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE"
@@ -91,9 +129,13 @@ _DONE = text(
 # The messages behind it wait as long: they cannot go before it, and need not be looked at.
 _AGAIN = text(
     "UPDATE outbox o SET due_at = greatest(o.due_at, now() + make_interval(secs => w.seconds)), "
-    "lease_until = CASE WHEN o.id = head.id THEN NULL ELSE o.lease_until END "
-    "FROM unnest(CAST(:messages AS uuid[]), CAST(:attempts AS int[]), CAST(:seconds AS float8[])) "
-    "AS w(message, attempt, seconds) "
+    "lease_until = CASE WHEN o.id = head.id THEN NULL ELSE o.lease_until END, "
+    "waived = o.waived + CASE WHEN o.id = head.id AND w.waived THEN 1 ELSE 0 END, "
+    # Its time begins when it is tried for itself.
+    "first_attempt_at = CASE WHEN o.id = head.id AND w.waived AND o.attempts = o.waived + 1 THEN NULL "
+    "ELSE o.first_attempt_at END "
+    "FROM unnest(CAST(:messages AS uuid[]), CAST(:attempts AS int[]), CAST(:seconds AS float8[]), "
+    "CAST(:waived AS bool[])) AS w(message, attempt, seconds, waived) "
     "JOIN outbox head ON head.message_id = w.message AND head.attempts = w.attempt "
     "WHERE o.conversation_id = head.conversation_id RETURNING head.message_id"
 )
@@ -124,11 +166,21 @@ async def settle(session: AsyncSession, outcomes: Sequence[Outcome], *, wait: bo
     await change_many(
         session,
         [
-            Change(outcome.message_id, outcome.status, outcome.error, outcome.provider_message_id, outcome.thread_key)
+            Change(
+                outcome.message_id,
+                outcome.status,
+                outcome.error,
+                outcome.provider_message_id,
+                outcome.thread_key,
+                outcome.error_code,
+            )
             for outcome in mine
             if outcome.status is DeliveryStatus.SENT or outcome.message_id in current
         ],
     )
+    sent = [(o.channel_id, o.provider_message_id, o.message_id) for o in mine if o.channel_id and o.provider_message_id]
+    await orphans.adopt(session, sent)
+    await accounts.note(session, [outcome.account for outcome in mine if outcome.account is not None])
     return {outcome.message_id for outcome in mine}
 
 
@@ -154,6 +206,7 @@ async def _again(session: AsyncSession, outcomes: Sequence[Outcome]) -> set[UUID
             "messages": [outcome.message_id for outcome in outcomes],
             "attempts": [outcome.attempt for outcome in outcomes],
             "seconds": [outcome.retry_in_s for outcome in outcomes],
+            "waived": [outcome.waived for outcome in outcomes],
         },
     )
     return set(found.scalars())

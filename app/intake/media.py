@@ -25,6 +25,7 @@ from app.delivery.backoff import Schedule, wait_s
 from app.errors import TooLarge
 from app.events import log as events
 from app.events import shapes
+from app.in_flight import InFlight
 from app.intake.store import FileStore
 from app.models import Attachment, Message
 from app.settings import Settings
@@ -113,10 +114,8 @@ class Fetcher:
         lease_s: float = _LEASE_S,
     ) -> None:
         self._database, self._catalog, self._http, self._files = database, catalog, http, files
-        self._limit, self._poke, self._schedule, self._lease_s = settings.attachment_limit, poke, schedule, lease_s
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._taking = asyncio.Lock()
-        self._draining = False
+        self._limit, self._schedule, self._lease_s = settings.attachment_limit, schedule, lease_s
+        self._flight: InFlight[UUID] = InFlight(poke)
         self._rng = Random()
 
     async def step(self) -> float | None:
@@ -124,9 +123,9 @@ class Fetcher:
 
         None: nothing waits, or there is no room. The end of each fetch pokes, because it makes room.
         """
-        async with self._taking:
-            room = _IN_FLIGHT - len(self._tasks)
-            if self._draining or room <= 0:
+        async with self._flight.taking:
+            room = _IN_FLIGHT - len(self._flight)
+            if self._flight.draining or room <= 0:
                 return None
             async with self._database.begin() as session:
                 claimed = await _claim(session, limit=room, lease_s=self._lease_s)
@@ -137,29 +136,14 @@ class Fetcher:
 
     async def idle(self) -> None:
         """Wait until everything that is in flight now is written down."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._flight.idle()
 
     async def drain(self, within_s: float) -> None:
         """Take nothing new and wait for what is in flight. What is cut off is fetched again after its lease."""
-        self._draining = True
-        async with self._taking:
-            late = set(self._tasks)
-        if late:
-            _, late = await asyncio.wait(late, timeout=within_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await self._flight.drain(within_s)
 
     def _launch(self, item: Claimed) -> None:
-        task = asyncio.create_task(self._bring(item), name=f"fetch {item.attachment_id}")
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._poke()
-
-        task.add_done_callback(ended)
+        self._flight.launch(self._bring(item), name=f"fetch {item.attachment_id}", key=item.channel_id)
 
     async def _bring(self, item: Claimed) -> None:
         log.correlation.set(item.correlation_id)

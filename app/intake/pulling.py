@@ -27,6 +27,7 @@ from app.channels.base import Parsed, Pulled, Pulling, SendError, SendFailure
 from app.db import Database
 from app.delivery.backoff import Schedule, wait_s
 from app.ids import new_id
+from app.in_flight import InFlight
 from app.intake.ingest import PULL, Intake
 
 TOPIC = "pull"
@@ -106,17 +107,15 @@ class Puller:
         lease_s: float = _LEASE_S,
     ) -> None:
         self._database, self._catalog, self._intake, self._http = database, catalog, intake, http
-        self._poke, self._soon, self._later, self._lease_s = poke, soon, later, lease_s
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._taking = asyncio.Lock()
-        self._draining = False
+        self._soon, self._later, self._lease_s = soon, later, lease_s
+        self._flight: InFlight[UUID] = InFlight(poke)
         self._rng = Random()
 
     async def step(self) -> float | None:
         """Begin to read what was rung, without waiting for it; seconds until the next source is due."""
-        async with self._taking:
-            room = _AT_ONCE - len(self._tasks)
-            if self._draining or room <= 0:
+        async with self._flight.taking:
+            room = _AT_ONCE - len(self._flight)
+            if self._flight.draining or room <= 0:
                 return None
             async with self._database.begin() as session:
                 claimed = await _claim(session, limit=room, lease_s=self._lease_s)
@@ -127,29 +126,14 @@ class Puller:
 
     async def idle(self) -> None:
         """Wait until what is being read now is read."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._flight.idle()
 
     async def drain(self, within_s: float) -> None:
         """Begin nothing, finish the pages in hand. What is cut off is read again after its lease."""
-        self._draining = True
-        async with self._taking:
-            late = set(self._tasks)
-        if late:
-            _, late = await asyncio.wait(late, timeout=within_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await self._flight.drain(within_s)
 
     def _launch(self, item: Claimed) -> None:
-        task = asyncio.create_task(self._read(item), name=f"pull {item.channel_id} {item.source}")
-        self._tasks.add(task)
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._poke()
-
-        task.add_done_callback(ended)
+        self._flight.launch(self._read(item), name=f"pull {item.channel_id} {item.source}", key=item.channel_id)
 
     async def _read(self, item: Claimed) -> None:
         log.correlation.set(new_id().hex)
@@ -179,7 +163,7 @@ class Puller:
                 return
             PAGES.labels(account.type, "stored").inc()
             item = replace(item, cursor=pulled.cursor, attempts=0, lease=lease)
-            if not pulled.more or self._draining:
+            if not pulled.more or self._flight.draining:
                 break
         async with self._database.begin() as session:
             more = pulled is not None and pulled.more

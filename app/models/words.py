@@ -49,6 +49,26 @@ class ComplaintType(StrEnum):
     OTHER = "other"
 
 
+class ComplaintProgress(StrEnum):
+    """How far a complaint got; in this order, and never back."""
+
+    REGISTERED = "registered"
+    ANALYSED = "analysed"
+    HANDLED = "handled"
+    REPLIED = "replied"
+    IMPROVED = "improved"
+    CLOSED = "closed"
+
+
+class CorrectiveStatus(StrEnum):
+    """Of a corrective action. That one is overdue follows from its day."""
+
+    NOT_STARTED = "not_started"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
 class ConversationStatus(StrEnum):
     OPEN = "open"
     WAITING_ON_CUSTOMER = "waiting_on_customer"
@@ -97,8 +117,9 @@ class DeliveryStatus(StrEnum):
 
 
 class AccountState(StrEnum):
-    """Of a channel at its provider, while it is not simply fine."""
+    """Of a channel at its provider; `ok` with a row counts failures in a row."""
 
+    OK = "ok"
     LIMITED = "limited"
     REAUTH = "reauth"
     BROKEN = "broken"

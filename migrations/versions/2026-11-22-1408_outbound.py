@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("half_open", sa.Boolean(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), server_default=_NOW, nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('limited', 'reauth', 'broken')", name=op.f("ck_channel_state_state")),
+        sa.CheckConstraint("state IN ('ok', 'limited', 'reauth', 'broken')", name=op.f("ck_channel_state_state")),
         _of_channel("channel_state"),
         sa.PrimaryKeyConstraint("channel_id", name=op.f("pk_channel_state")),
     )

@@ -194,7 +194,6 @@ async def test_a_live_channel_has_no_limit_of_its_own(house: House) -> None:
         (SendFailure.PERMANENT, "failed", "the channel refused the message: HTTP 400"),
         (SendFailure.RECIPIENT, "failed", "the recipient cannot be reached: HTTP 400"),
         (SendFailure.CONFIG, "failed", "the channel is not set up correctly: HTTP 400"),
-        (SendFailure.REAUTH, "failed", "the channel's credentials were refused: HTTP 400"),
         (
             SendFailure.WINDOW,
             "failed",

@@ -67,10 +67,11 @@ BEGIN
         LEFT JOIN contact_identity i ON i.channel_id = k.ch AND i.kind = k.kind AND i.value = k.val;
     END IF;
 
-    -- Which conversation: the one a reply names, if it is still open, else the sender's open one on this channel.
+    -- Which conversation: the one a reply names, if it is still open, else the sender's open one on this channel. An
+    -- automatic answer goes to what it answers, also when that is over: it moves nothing.
     SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
     FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)
-    LEFT JOIN conversation t ON t.id = k.target AND t.status <> 'closed'
+    LEFT JOIN conversation t ON t.id = k.target AND (t.status <> 'closed' OR (p_item[k.n]->>'automatic')::boolean)
     LEFT JOIN conversation c ON c.identity_id = k.identity AND c.channel_id = k.ch AND c.status <> 'closed';
 
     IF EXISTS (SELECT 1 FROM unnest(v_conv, v_outcome) AS u(c, o) WHERE u.c IS NULL AND u.o IS NULL) THEN
@@ -145,7 +146,7 @@ BEGIN
 
         SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
         FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)
-        LEFT JOIN conversation t ON t.id = k.target AND t.status <> 'closed'
+        LEFT JOIN conversation t ON t.id = k.target AND (t.status <> 'closed' OR (p_item[k.n]->>'automatic')::boolean)
         LEFT JOIN conversation c ON c.identity_id = k.identity AND c.channel_id = k.ch AND c.status <> 'closed';
     END IF;
 
@@ -157,8 +158,9 @@ BEGIN
            array_agg(CASE
                WHEN v_outcome[k.n] IS NOT NULL THEN v_outcome[k.n]
                WHEN m.id IS NOT NULL THEN 'duplicate'
-               WHEN c.id IS NULL OR c.status = 'closed' THEN 'retry'
+               WHEN c.id IS NULL THEN 'retry'
                WHEN (p_item[k.n]->>'automatic')::boolean THEN NULL  -- an auto-reply moves nothing
+               WHEN c.status = 'closed' THEN 'retry'
                WHEN c.status <> 'open' THEN 'slow'
                WHEN NOT c.corrected AND (  -- it is more urgent, or worse, than we knew (classify.graver)
                    (p_item[k.n]->>'rank')::int > CASE c.category WHEN 'urgent' THEN 2 WHEN 'complex' THEN 1 ELSE 0 END
@@ -177,12 +179,13 @@ BEGIN
         FROM unnest(v_conv, p_channel, p_external, v_contact, v_outcome) WITH ORDINALITY AS k(conv, ch, ext, contact, outcome, n)
         WHERE k.outcome IS NULL
     ), counted AS (
-        SELECT conv, count(*)::int AS c, (array_agg(item->>'correlation_id' ORDER BY n DESC))[1] AS correlation,
+        SELECT conv, count(*)::int AS c, bool_or(NOT coalesce((item->>'automatic')::boolean, false)) AS by_hand, (array_agg(item->>'correlation_id' ORDER BY n DESC))[1] AS correlation,
                (array_agg(item->>'external_ref' ORDER BY n DESC))[1] AS ref
         FROM todo GROUP BY conv
     ), advanced AS (
         UPDATE conversation c
-        SET last_seq = c.last_seq + counted.c, stream_pos = greatest(c.stream_pos, v_xid), last_inbound_at = now(),
+        SET last_seq = c.last_seq + counted.c, stream_pos = greatest(c.stream_pos, v_xid),
+            last_inbound_at = CASE WHEN counted.by_hand THEN now() ELSE c.last_inbound_at END,
             updated_at = now(), correlation_id = counted.correlation, external_ref = coalesce(counted.ref, c.external_ref)
         FROM counted WHERE c.id = counted.conv
         RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id,
@@ -197,7 +200,11 @@ BEGIN
         INSERT INTO message(id, conversation_id, seq, channel_id, direction, kind, author_type, author_id, author_name, text,
                             subject, content, attachments, external_id, thread_key, client_message_id, correlation_id, sent_at)
         SELECT message, conv, seq, ch, 'inbound', 'message', 'contact', contact, item->>'name', item->>'text',
-               item->>'subject', item->'content', item->'attachments', ext, item->>'thread_key',
+               item->>'subject', CASE WHEN item->'content' ? 'threading' THEN  -- a mail: by which rule it came here (mail_threads.py)
+                   (item->'content') || jsonb_build_object('threading', jsonb_build_object(
+                       'rule', CASE WHEN conv = (item->>'conversation_id')::uuid THEN 'new' ELSE 'sender' END)
+                       || jsonb_strip_nulls(item->'content'->'threading'))
+               ELSE item->'content' END, item->'attachments', ext, item->>'thread_key',
                item->>'client_message_id', item->>'correlation_id', (item->>'sent_at')::timestamptz
         FROM numbered ORDER BY n
     ), held AS (

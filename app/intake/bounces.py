@@ -1,0 +1,66 @@
+"""What a delivery report may claim: it comes from anybody, so it counts only for mails of ours that it knows by their ids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter
+from sqlalchemy import Row, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.catalog import ChannelAccount
+from app.channels.base import Parsed, Refusal, StatusUpdate
+from app.channels.mail_config import MailConfig
+from app.channels.mail_news import BOUNCE, COMPLAINT, DELAY
+from app.db import Database
+
+REPORTS = Counter(
+    "roundtrip_mail_reports_total", "Delivery reports and complaints by kind and outcome", ["kind", "outcome"]
+)
+_KINDS = (BOUNCE, COMPLAINT, DELAY)
+# To whom a mail of ours went: the identity that its conversation came by.
+_SENT = text(
+    "SELECT m.id, i.kind, i.value, lower(i.address->>'email') AS answered FROM message m JOIN conversation c ON c.id = m.conversation_id "
+    "JOIN contact_identity i ON i.id = c.identity_id WHERE m.channel_id = :channel AND m.direction = 'outbound' "
+    "AND (m.provider_message_id = :theirs OR m.id = :ours) LIMIT 1"
+)
+
+
+async def proven(database: Database, account: ChannelAccount, parsed: Parsed) -> Parsed:
+    """A report with only those statuses that are about our mails, and refusals of those whom such a mail went to.
+
+    Everything else stays in the journal, where `ignored` names it, and is counted. Other calls are returned as they are.
+    """
+    if not isinstance(account.config, MailConfig) or not set(parsed.ignored) & set(_KINDS):
+        return parsed
+    statuses: list[StatusUpdate] = []
+    reached: dict[str, str] = {}
+    async with database.begin() as session:
+        for status in parsed.statuses:
+            row = await _sent(session, account.id, status)
+            if row is None:
+                continue
+            if str(row.id) not in {known.our_id for known in statuses}:
+                statuses.append(replace(status, our_id=str(row.id)))
+            reached |= {row.value: row.value, row.answered or row.value: row.value}
+    kind = next(name for name in _KINDS if name in parsed.ignored)
+    matched = bool(statuses)
+    REPORTS.labels(kind, "matched" if matched else "unmatched").inc()
+    refusals = [
+        _of_identity(item, reached[item.sender.value]) for item in parsed.refusals if item.sender.value in reached
+    ]
+    word = kind if matched or kind == DELAY else f"{kind} that names no mail of ours"
+    return replace(parsed, statuses=tuple(statuses), refusals=tuple(refusals), ignored=(word,))
+
+
+def _of_identity(refusal: Refusal, value: str) -> Refusal:
+    """By the name the person goes by here, where the mail went to another address of theirs."""
+    return replace(refusal, sender=replace(refusal.sender, value=value))
+
+
+async def _sent(session: AsyncSession, channel_id: UUID, status: StatusUpdate) -> Row[Any] | None:
+    ours = UUID(status.our_id) if status.our_id else None
+    found = await session.execute(_SENT, {"channel": channel_id, "theirs": status.provider_message_id, "ours": ours})
+    return found.one_or_none()

@@ -24,6 +24,8 @@ from app.delivery.sender import Sender
 from app.desk import endpoints, live, snapshot
 from app.events.hub import Hub
 from app.intake import webhooks, widget
+from app.intake.imap import Mailboxes
+from app.intake.imap_turns import TOPIC as MAILBOXES
 from app.intake.ingest import Intake
 from app.intake.limits import widget_limits
 from app.intake.mailbox import Mailbox
@@ -69,7 +71,7 @@ async def open_context(settings: Settings) -> Context:
     )
 
 
-def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller]:
+def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailboxes]:
     """The loops of one process: each wakes by its topic and sweeps at its tick. Returns those to drain at the end."""
     database, settings = context.database, context.settings
     wakeups, background = context.wakeups, context.background
@@ -87,6 +89,8 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller]:
     fetcher = Fetcher(database, context.catalog, settings, context.http, context.files, poke=media.set)
     rung = wakeups.subscribe(PULL)
     puller = Puller(database, context.catalog, context.intake, context.http, poke=rung.set)
+    found = wakeups.subscribe(MAILBOXES, CATALOG)
+    mailboxes = Mailboxes(database, context.catalog, context.intake, settings, poke=found)
     called = wakeups.subscribe(actions.TOPIC)
     hooks = Hooks(database, context.vault, settings, poke=called.set)
     escalations = Escalations(database, context.catalog)
@@ -110,6 +114,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller]:
     background.add("sender", sender.step, outbox, tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("puller", puller.step, rung, tick_s=30)
+    background.add("mailboxes", mailboxes.step, found, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
     background.add("sla-actions", escalations.step, wakeups.subscribe(actions.TOPIC), tick_s=30)
     background.add("sla-webhooks", hooks.step, called, tick_s=30)
@@ -120,7 +125,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller]:
     background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
     background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
     background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
-    return sender, fetcher, hooks, puller
+    return sender, fetcher, hooks, puller, mailboxes
 
 
 async def _housekeeping(database: Database) -> None:
@@ -178,7 +183,7 @@ async def drain(context: Context) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
 
 
-async def _stop(context: Context, drained: tuple[Sender, Fetcher, Hooks, Puller]) -> None:
+async def _stop(context: Context, drained: tuple[Sender, Fetcher, Hooks, Puller, Mailboxes]) -> None:
     """Finish what is in hand: queued intake, steps of loops, sends and fetches in flight."""
     await context.intake.stop()
     await context.background.stop(within_s=DRAIN_S / 2)

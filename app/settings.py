@@ -80,6 +80,15 @@ class Settings(BaseSettings):
     webhook_private: bool = Field(
         default=False, description="webhooks of SLA policies may call this machine and the local network"
     )
+    webhook_endpoints_private: bool = Field(
+        default=True, description="webhook endpoints of administrators may be on this machine and in private networks"
+    )
+    webhook_retry_h: float = Field(default=24, gt=0, description="how long an outgoing webhook is tried")
+    webhook_breaker_after: int = Field(default=5, ge=1, description="failures in a row after which an endpoint is down")
+    webhook_overlap_s: float = Field(default=86_400, ge=0, description="how long a rotated webhook secret still signs")
+    webhook_kept_h: float = Field(default=24, ge=0, description="how long delivered webhooks are listed")
+    webhook_dead_kept_days: float = Field(default=30, gt=0, description="how long dead letters of webhooks are kept")
+    webhook_replay_limit: int = Field(default=100_000, ge=1, description="events that one replay queues")
     widget_rate_per_s: float = Field(default=5, gt=0, description="messages a visitor may send, sustained")
     widget_burst: int = Field(default=30, ge=1)
     widget_hellos_per_s: float = Field(default=20, gt=0, description="widgets that may connect from one address")

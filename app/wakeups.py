@@ -49,10 +49,11 @@ class Wakeups:
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    def subscribe(self, topic: str) -> asyncio.Event:
-        """An event that is set at each wakeup of `topic`; the waiter clears it."""
+    def subscribe(self, *topics: str) -> asyncio.Event:
+        """An event that is set at each wakeup of one of `topics`; the waiter clears it."""
         event = asyncio.Event()
-        self._topics.setdefault(topic, []).append(event)
+        for topic in topics:
+            self._topics.setdefault(topic, []).append(event)
         return event
 
     def on_ephemeral(self, callback: Callable[[dict[str, Any]], None]) -> None:

@@ -109,6 +109,7 @@ class Imap:
         self._writer: asyncio.StreamWriter | None = None
         self._count = 0
         self.capabilities: frozenset[str] = frozenset()
+        self.news = False  # the server has told of new mails, in passing, since whoever reads last set it
 
     async def __aenter__(self) -> Self:
         try:
@@ -269,6 +270,8 @@ class Imap:
     async def idle(self, seconds: float) -> bool:
         """Wait until something is new, at most so long; whether there was."""
         assert self._reader is not None
+        if self.news:
+            return True
         tag = await self._send(b"IDLE")
         async with self._patience():
             while not (line := (await self._line())[0]).startswith(b"+"):
@@ -306,6 +309,7 @@ class Imap:
                     return answers, self._done(parts[0])
                 if parts[0].upper().startswith(b"* BYE") and not line.startswith(b"LOGOUT"):
                     raise ImapError(f"the server said goodbye: {_said(parts[0])}")
+                self.news = self.news or parts[0].strip().upper().endswith(b" EXISTS")
                 answers.append(parts)
 
     async def _send(self, line: bytes) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import text
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
@@ -31,14 +31,14 @@ from app.delivery import receipts
 from app.errors import Conflict, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
-from app.intake import changes, echoes
+from app.intake import bounces, changes, echoes, imap_parking, mail_threads
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.names import Names
 from app.intake.prepare import Prepared, Preparer, language
 from app.intake.reading import QUERY, bell_of, read
 from app.intake.store import FileStore
-from app.models import InboundJournal, Message
+from app.models import InboundJournal, ParkedMail
 from app.models.words import ConversationStatus, JournalStatus, Matter
 from app.routing import offers, queues
 from app.routing.classify import RANK, graver, worse
@@ -102,6 +102,7 @@ class Intake:
         A call without messages is journalled all the same: `ignored`, or `failed` with what could not be read.
         Raises Unavailable; then nothing of it is stored and the provider has to send it again.
         """
+        parsed = await bounces.proven(self._database, account, parsed)
         entry = await self._entry(account, transport, headers, body, parsed, bell)
         outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
         stored = await self._finish(account, entry, outcomes)
@@ -122,6 +123,7 @@ class Intake:
 
         What the call says of other messages is applied before that, because it may be applied twice and must not be lost.
         """
+        parsed = await bounces.proven(self._database, account, parsed)
         await self._follow(account, parsed)
         entry = await self._entry(account, transport, headers, body, parsed, None)
         waiting: list[tuple[UUID, Prepared]] = []
@@ -141,6 +143,19 @@ class Intake:
             else:
                 return self._told(account, entry, parsed, [_stored(outcome) for outcome in outcomes])
         raise Problem("the conversation changes faster than the message can be stored")
+
+    async def take_parked(self, channel_id: UUID, parked_id: UUID) -> list[Stored]:
+        """A mail that could not be taken in, with today's code. Raises NotFound, or Conflict when it still cannot."""
+        async with self._database.begin() as session:
+            row = await session.get(ParkedMail, parked_id)
+        account = await self._catalog.channel(channel_id)
+        if row is None or account is None or row.channel_id != channel_id:
+            raise NotFound("there is no such parked mail, or its channel is inactive")
+        headers, parsed = await imap_parking.reread(account, row)
+        settle = partial(imap_parking.taken, parked_id=parked_id)
+        return await self.store_with(
+            account, transport="parked", headers=headers, body=row.raw, parsed=parsed, also=settle
+        )
 
     async def _entry(
         self,
@@ -215,7 +230,7 @@ class Intake:
         if message.sender.also:
             await self._names.learn(account.id, message.sender, language=language(message))
         files = [await self._keep(file) for file in message.files]
-        target = await self._target(account, message)
+        message, target = await mail_threads.place(self._database, self._vault, account, message)
         return self._preparer.prepare(account, message, target=target, files=files, correlation_id=correlation_id)
 
     async def _keep(self, file: InboundFile | RemoteFile) -> dict[str, Any]:
@@ -225,23 +240,6 @@ class Intake:
             return {**base, "size": file.size, "sha256": None, "remote": dict(file.ref)}
         sha256 = await self._files.put(file.data)
         return {**base, "size": len(file.data), "sha256": sha256, "content_id": file.content_id}
-
-    async def _target(self, account: ChannelAccount, message: InboundMessage) -> UUID | None:
-        """The conversation that a mail answers: by our reply token, else by the ids of mails we know."""
-        for token in message.threading.reply_tokens:
-            if found := self._vault.read_reply_token(token):
-                return found
-        if not message.threading.references:
-            return None
-        order = {key: place for place, key in enumerate(message.threading.references)}
-        async with self._database.begin() as session:
-            rows = await session.exec(
-                select(Message.thread_key, Message.conversation_id).where(
-                    col(Message.channel_id) == account.id, col(Message.thread_key).in_(order)
-                )
-            )
-            known = sorted((order[key], conversation_id) for key, conversation_id in rows.all() if key)
-        return known[0][1] if known else None
 
     async def _finish(self, account: ChannelAccount, entry: Entry, outcomes: Sequence[Outcome]) -> list[Stored]:
         """Messages whose conversation has to change first are stored one by one, each in its own transaction."""

@@ -27,6 +27,7 @@ FUNCTIONS = (
     "intake/ingest.sql",
     "sla/fire.sql",
     "routing/counts.sql",
+    "complaints/register.sql",
 )
 _LOCK = 7_266_514_312
 _logger = log.get("migrate")

@@ -7,6 +7,7 @@ from app.models.base import NAMING
 SQLModel.metadata.naming_convention = NAMING
 
 from app.models.calls import Call  # noqa: E402  (the naming comes first)
+from app.models.complaints import Complaint, ComplaintCause, ComplaintStep, CorrectiveAction  # noqa: E402
 from app.models.contacts import Contact, ContactIdentity, Visitor  # noqa: E402  (the naming comes first)
 from app.models.conversations import AgentRead, Attachment, Conversation, MediaFetch, Message, Participant  # noqa: E402
 from app.models.events import Event  # noqa: E402
@@ -57,14 +58,22 @@ from app.models.sla import (  # noqa: E402
     SlaPause,
 )
 from app.models.system import IdempotencyKey, Instance  # noqa: E402
+from app.models.webhooks import (  # noqa: E402
+    WebhookBreaker,
+    WebhookCursor,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookLane,
+)
 
 metadata = SQLModel.metadata
 
 __all__ = [
     "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "Call", "CalendarVersion", "CallToken", "CannedReply",
-    "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "Consent", "Contact", "ContactIdentity", "ContactRefusal", "Conversation",
+    "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "Complaint", "ComplaintCause", "ComplaintStep",
+    "Consent", "Contact", "ContactIdentity", "ContactRefusal", "Conversation", "CorrectiveAction",
     "DeliveryAttempt", "Event", "FormCount", "FormSeen", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "Mailbox", "MediaFetch",
     "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "ParkedMail", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
     "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
-    "Visitor", "metadata",
+    "Visitor", "WebhookBreaker", "WebhookCursor", "WebhookDelivery", "WebhookEndpoint", "WebhookLane", "metadata",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import Actor
 from app.events.stream import CONTACT_MERGED
-from app.models import Contact, ContactIdentity, Conversation
+from app.models import Consent, Contact, ContactIdentity, Conversation
 from app.models.words import ConversationStatus
 from app.wakeups import wake
 
@@ -101,6 +101,7 @@ async def merge(session: AsyncSession, *, source: UUID, target: UUID, actor: Act
     held = await _hold(session, source, target)
     moving = [conversation for conversation in held if conversation.contact_id == source]
     await session.execute(update(ContactIdentity).where(identities == source).values(contact_id=target))
+    await session.execute(update(Consent).where(col(Consent.contact_id) == source).values(contact_id=target))
     await session.execute(update(Contact).where(col(Contact.merged_into) == source).values(merged_into=target))
     _fill(kept, gone)
     for conversation in moving:

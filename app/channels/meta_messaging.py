@@ -148,7 +148,7 @@ def _content(message: Json, event: Json, *, standby: bool = False) -> dict[str, 
 
 def _deleted(mid: str, sender: Sender, event: Json, *, by_us: bool = False) -> Change:
     return Change(
-        key=f"{mid}:deleted",
+        key=key(f"{mid}:deleted") or mid,
         kind=ChangeKind.DELETE,
         sender=sender,
         external_id=None if by_us else mid,
@@ -210,7 +210,7 @@ def _edit(event: Json, customer: Sender | None, found: Found, standby: bool) -> 
     text = _words(edit)
     found.changes.append(
         Change(
-            key=f"{mid}:edit:{number or meta.digest(event.get('timestamp'), text)}",
+            key=key(f"{mid}:edit:{number or meta.digest(event.get('timestamp'), text)}") or mid,
             kind=ChangeKind.EDIT,
             sender=_known(customer),
             external_id=mid,
@@ -228,7 +228,7 @@ def _reaction(event: Json, customer: Sender | None, found: Found, standby: bool)
     emoji = word(reaction.get("emoji"), 50) or word(reaction.get("reaction"), 50)
     found.changes.append(
         Change(
-            key=f"{mid}:reaction:{meta.digest(sender.value, action, emoji, event.get('timestamp'))}",
+            key=key(f"{mid}:reaction:{meta.digest(sender.value, action, emoji, event.get('timestamp'))}") or mid,
             kind=ChangeKind.REACTION,
             sender=sender,
             external_id=mid,

@@ -19,9 +19,10 @@ from app.channels.base import (
 from app.channels.meta import BadItem, Found, Json, moment, obj, sequence
 from app.channels.meta_graph import Codes
 from app.channels.text import key, word
-from app.channels.whatsapp_people import People, person
+from app.channels.whatsapp_people import People, changed, person
 from app.channels.whatsapp_show import Shown, shown
 
+_CHANGED = re.compile(r"(?:user|customer)_changed_(?:number|user_id)")
 _PART = re.compile(r".{1,100}:\d{1,3}/\d{1,3}")
 _STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
 _CALL_STATES = {"RINGING": "ringing", "ACCEPTED": "answered", "REJECTED": "missed"}
@@ -92,7 +93,18 @@ def _sender(message: Json, people: People) -> Sender:
         name=who.name,
         phone=who.phone,
         address={"to": group, "recipient_type": "group"},
+        also=tuple((kind, f"{group}:{value}") for kind, value in who.also),
     )
+
+
+def _system(message: Json, found: Found) -> None:
+    """WhatsApp's own word about somebody: only who they are from now on matters here."""
+    said = obj(message.get("system")).get("type")
+    who = changed(message) if isinstance(said, str) and _CHANGED.fullmatch(said) else None
+    if who is None:
+        found.ignore("system", said)
+    else:
+        found.people.append(who)
 
 
 def _id(item: Json) -> str:
@@ -103,7 +115,7 @@ def _id(item: Json) -> str:
 def _message(message: Json, people: People, found: Found) -> None:
     kind = message.get("type")
     if kind == "system":
-        found.ignore("system", obj(message.get("system")).get("type"))
+        _system(message, found)
         return
     sender = _sender(message, people)
     if kind in ("edit", "revoke", "reaction"):
@@ -228,7 +240,7 @@ def _call(call: Json, people: People, found: Found) -> None:
     end = "to" if outbound else "from"
     found.calls.append(
         CallUpdate(
-            key=f"{call_id}:{event}",
+            key=key(f"{call_id}:{event}") or call_id,
             call_id=call_id,
             sender=person(people, key(call.get(end)), key(call.get(f"{end}_user_id"))),
             direction="outbound" if outbound else "inbound",
@@ -248,7 +260,7 @@ def _call_status(status: Json, people: People, found: Found) -> None:
         return
     found.calls.append(
         CallUpdate(
-            key=f"{call_id}:{said}",
+            key=key(f"{call_id}:{said}") or call_id,
             call_id=call_id,
             sender=person(people, key(status.get("recipient_id")), key(status.get("recipient_user_id"))),
             direction="outbound",

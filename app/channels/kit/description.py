@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from app.channels.base import Adapter, Call, RemoteFile, SendFailure
+from app.channels.base import Adapter, Call, Parsed, RemoteFile, SendFailure
 
 Config = Mapping[str, Any]
 
@@ -36,6 +36,8 @@ class Incoming:
     messages. `batch` joins payloads into one call, where the provider does; `bad` is an item in it that cannot be read.
     `unknown` is a genuine call of a kind that nobody knows yet. `edit(key, text)`, `delete(key)` are about the message `key`;
     `status(provider_id, word)` is the provider's word for one of `statuses`. `samples` are more payloads, as different as possible: each is taken apart by the fuzzer.
+
+    Where calls only ring a bell, payloads are pages: `bells` are the calls, and `pulled` reads a page as `pull` does.
     """
 
     sign: Callable[[Config, bytes, datetime], Call]
@@ -49,6 +51,8 @@ class Incoming:
     status: Callable[[str, str], bytes] | None = None
     statuses: Sequence[str] = ("sent", "delivered", "read")
     samples: Sequence[bytes] = ()
+    bells: Sequence[bytes] = ()
+    pulled: Callable[[bytes], Parsed] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ class Outward:
     `width` measures a text in the provider's units; by default `Capabilities.text_unit` decides. `check_refused` is the
     answer to `check` with credentials that are no good. `body_counts` is False where a 2xx alone means "taken".
     `pieces_per_call` is how many pieces of a long text go in one call. `takes` names what this provider carries although
-    others do not: `no text`, `too long`, `a file`. `issued` are secrets that the provider gives (access tokens).
+    others do not: `no text`, `too long`, `a file`. `issued` are secrets that the provider gives (access tokens). `fields` are further ones
+    of Outgoing that each message needs.
     """
 
     address: Mapping[str, Any]
@@ -89,16 +94,18 @@ class Outward:
     pieces_per_call: int = 1
     takes: frozenset[str] = frozenset()
     issued: Sequence[str] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """How files of customers are fetched. `file(base)` is one that lies at the provider; `is_content` tells the call that
-    gets the bytes from those before it, which `before(request)` answers."""
+    gets the bytes from those before it, which `before(request)` answers; `gone` says that there is no such file any more."""
 
     file: Callable[[str], RemoteFile]
     is_content: Callable[[httpx.Request], bool] = lambda request: True
     before: Callable[[httpx.Request], Answer] = lambda request: Answer()
+    gone: Answer = field(default_factory=lambda: Answer(404, b""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

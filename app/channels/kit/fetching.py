@@ -89,7 +89,7 @@ async def files_lie_at_the_provider_only(description: Description) -> None:
 
 async def failures_of_files_are_told_apart(description: Description) -> None:
     for answer, retry in (
-        (Answer(404, b""), False),
+        (_files(description).gone, False),
         (Answer(500, b""), True),
         (Answer(503, b""), True),
         (httpx.ReadTimeout("slow"), True),

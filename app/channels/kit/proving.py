@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from app.channels.base import Call, Parsed, Unparseable
 from app.channels.kit.description import Description
-from app.channels.kit.values import BASE, NOW, Skipped, configured, genuine, incoming, payloads
+from app.channels.kit.mutate import GARBAGE
+from app.channels.kit.values import BASE, NOW, Skipped, calls, configured, genuine, incoming
 from app.errors import NotGenuine
 
 _BITS = 600
@@ -20,7 +21,7 @@ _GARBLED = (
 
 
 def _payload(description: Description) -> bytes:
-    return payloads(description)[-1 if incoming(description).message is None else 0]
+    return calls(description)[0]
 
 
 def accepted(description: Description, call: Call, config: Any = None) -> bool:
@@ -47,14 +48,14 @@ def _meaning(description: Description, call: Call) -> Parsed | None:
 
 
 def genuine_calls_pass(description: Description) -> None:
-    for payload in payloads(description):
+    for payload in calls(description):
         assert accepted(description, genuine(description, payload)), f"a genuine call is refused: {payload[:200]!r}"
 
 
 def flipped_body_bits_are_refused(description: Description) -> None:
     if not incoming(description).proof.body:
         raise Skipped("the proof does not cover the body")
-    for payload in {_payload(description), payloads(description)[0]}:
+    for payload in {calls(description)[0], calls(description)[-1]}:
         call = genuine(description, payload)
         for body in _flipped(call.body):
             changed = replace(call, body=body)
@@ -141,8 +142,6 @@ def old_and_early_calls_are_refused(description: Description) -> None:
 
 def garbage_is_refused_or_read(description: Description) -> None:
     """Unsigned bytes of any kind: NotGenuine, and no other exception."""
-    from app.channels.kit.mutate import GARBAGE
-
     covered = incoming(description).proof.body
     call = genuine(description, _payload(description))
     for body in GARBAGE:

@@ -45,7 +45,10 @@ def genuine(description: Description, payload: bytes, *, at: datetime = NOW) -> 
 
 
 def read(description: Description, payload: bytes, *, at: datetime = NOW) -> Parsed:
-    """As the house reads a call: verified, then parsed."""
+    """As the house reads a call: verified, then parsed. Raises NotGenuine, Unparseable."""
+    pulled = incoming(description).pulled
+    if pulled is not None:
+        return pulled(payload)
     config, call = configured(description), genuine(description, payload, at=at)
     description.adapter.verify(config, call)
     return description.adapter.parse(config, call)
@@ -62,11 +65,16 @@ def outgoing(description: Description, text: str = "We have found it.", **change
         "author_name": "Ana",
         "created_at": NOW,
     }
-    return Outgoing(**{**values, **changed})
+    return Outgoing(**{**values, **outward(description).fields, **changed})
 
 
 def a_file() -> OutboundFile:
     return OutboundFile("photo.png", "image/png", b"\x89PNG\r\n\x1a\nxx", "https://desk.test/files/1/photo.png?signed")
+
+
+def calls(description: Description) -> Sequence[bytes]:
+    """The payloads that calls hold."""
+    return incoming(description).bells or payloads(description)
 
 
 def payloads(description: Description) -> list[bytes]:
@@ -118,7 +126,8 @@ def require_storable(parsed: Parsed, config: BaseModel) -> None:
     for item in (*parsed.changes, *parsed.calls, *parsed.refusals):
         _require_key(item.key, "key")
     people = (*parsed.messages, *parsed.changes, *parsed.calls, *parsed.refusals)
-    for person in (*(item.sender for item in people), *(echo.recipient for echo in parsed.echoes)):
+    senders = [item.sender for item in people if item.sender is not None]
+    for person in (*senders, *(echo.recipient for echo in parsed.echoes)):
         _require_key(person.value, "sender.value")
         assert person.kind, "a sender needs a kind"
         json.dumps(dict(person.address), allow_nan=False)

@@ -107,6 +107,62 @@ def test_who_wrote(
     assert (message.sender.value, message.sender.address) == (value, address)
 
 
+@pytest.mark.parametrize(
+    ("contacts", "changed", "also"),
+    [
+        ([CONTACT], {}, ()),
+        ([BOTH], {}, ("CN.1234", "CN.ENT.5678")),
+        ([HIDDEN], {"from": None, "from_user_id": "CN.1234", "from_parent_user_id": "CN.ENT.5678"}, ("CN.ENT.5678",)),
+        ([BOTH], {"from": None, "from_user_id": "CN.1234"}, ("CN.1234", "CN.ENT.5678")),
+        ([{**BOTH, "wa_id": "55"}], {"from": "559"}, ("55", "CN.1234", "CN.ENT.5678")),
+        ([], {"from": "CN.1234", "from_user_id": "CN.1234"}, ()),
+        ([{**CONTACT, "user_id": "foo_bar"}], {"from_user_id": "foo_bar"}, ()),
+    ],
+)
+def test_other_names_go_along(contacts: list[dict[str, Any]], changed: dict[str, Any], also: tuple[str, ...]) -> None:
+    message = only(said(contacts, type="text", text={"body": "x"}, **changed))
+    assert tuple(message.sender.also) == tuple(("whatsapp", value) for value in also)
+    in_group = only(said(contacts, type="text", text={"body": "x"}, group_id="g1", **changed))
+    assert tuple(in_group.sender.also) == tuple(("whatsapp", f"g1:{value}") for value in also)
+
+
+@pytest.mark.parametrize(
+    ("sender", "system", "value", "address", "also"),
+    [
+        ({"from": "1"}, {"type": "user_changed_number", "wa_id": "2"}, "2", {"to": "2"}, ("1",)),
+        ({"from": "1"}, {"type": "customer_changed_number", "new_wa_id": 2, "customer": "1"}, "2", {"to": "2"}, ("1",)),
+        (
+            {"from": "1", "from_user_id": "US.9"},
+            {"type": "user_changed_number", "wa_id": "2", "user_id": "US.2", "previous_user_id": "US.1"},
+            "2",
+            {"to": "2", "recipient": "US.2"},
+            ("US.2", "1", "US.9", "US.1"),
+        ),
+        (
+            {"from": None, "from_user_id": "US.1"},
+            {
+                "type": "user_changed_user_id",
+                "user_id": "US.2",
+                "parent_user_id": "US.ENT.2",
+                "previous_user_id": "US.1",
+                "previous_parent_user_id": "US.ENT.1",
+            },
+            "US.2",
+            {"recipient": "US.2"},
+            ("US.ENT.2", "US.1", "US.ENT.1"),
+        ),
+    ],
+)
+def test_who_has_changed(
+    sender: dict[str, Any], system: dict[str, Any], value: str, address: dict[str, str], also: tuple[str, ...]
+) -> None:
+    parsed = said([], type="system", system=system, **sender)
+    assert (parsed.messages, parsed.ignored, parsed.errors) == ((), (), ())
+    (who,) = parsed.people
+    assert (who.value, who.address) == (value, address)
+    assert tuple(who.also) == tuple(("whatsapp", name) for name in also)
+
+
 def test_nobody() -> None:
     parsed = said([{"profile": {"name": "A"}}], type="text", text={"body": "x"}, **{"from": None})
     assert parsed.errors == ("entry 0 change 0 messages 0: neither a phone number nor a user id",)
@@ -237,7 +293,11 @@ def test_what_the_text_does_not_say_is_kept() -> None:
 @pytest.mark.parametrize(
     ("given_", "expected"),
     [
-        ({"type": "system", "system": {"type": "user_changed_number", "wa_id": "2"}}, "system user_changed_number"),
+        ({"type": "system", "system": {"type": "user_changed_number"}}, "system user_changed_number"),
+        (
+            {"type": "system", "system": {"type": "customer_identity_changed", "wa_id": "2"}},
+            "system customer_identity_changed",
+        ),
         ({"type": "system"}, "system"),
         ({"type": "hologram", "hologram": {"x": 1}}, "message hologram"),
         ({"type": "request_welcome"}, "message request_welcome"),
@@ -454,6 +514,21 @@ def real_calls(fixtures: Path) -> list[tuple[Path, bytes, WhatsAppConfig]]:
         number = raw.partition(b'"phone_number_id"')[2].partition(b'"')[2].partition(b'"')[0].decode() or "111"
         found.append((path, raw, CONFIG.model_copy(update={"phone_number_id": number})))
     return found
+
+
+def test_every_real_call_about_ids(fixtures: Path) -> None:
+    """All ids that a call gives of somebody lead to one person."""
+    seen = 0
+    for path, raw, config in real_calls(fixtures):
+        for message in parse(raw, config).messages:
+            sender = message.sender
+            if "recipient_type" not in sender.address:
+                assert set(sender.address.values()) <= {sender.value, *(value for _, value in sender.also)}, path
+            seen += bool(sender.also)
+    assert seen >= 20
+    path, raw, config = next(item for item in real_calls(fixtures) if "phone_number_change" in item[0].name)
+    (who,) = parse(raw, config).people
+    assert (who.value, tuple(who.also)) == ("972912345678", (("whatsapp", "972987654321"),))
 
 
 def test_every_real_call_is_read(fixtures: Path) -> None:

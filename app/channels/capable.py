@@ -70,7 +70,9 @@ def unfit(can: Capabilities, media_type: str, size: int) -> str | None:
     if not taken:
         return f"this channel carries no files of type {plain}"
     limit = max(can.file_limits[kind] for kind in taken)
-    return None if size <= limit else f"files of type {plain} may have {limit} bytes on this channel, this one has {size}"
+    return (
+        None if size <= limit else f"files of type {plain} may have {limit} bytes on this channel, this one has {size}"
+    )
 
 
 def _takes(can: Capabilities, kind: str, media_type: str) -> bool:
@@ -89,6 +91,7 @@ def shape(can: Capabilities) -> dict[str, Any]:
         "reactions": can.reactions,
         "receipts": {"delivered": can.delivered, "read": can.read},
         "templates": can.templates,
+        "answers": can.answers,
         "live": can.live,
     }
 

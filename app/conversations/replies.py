@@ -10,10 +10,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
+from app.channels.base import Template
 from app.clock import now
-from app.conversations import participants, states, ways
-from app.conversations.ways import Way
-from app.delivery import outbox
+from app.conversations import participants, plans, states
+from app.conversations.plans import Plan
+from app.delivery import outbox, templates
 from app.errors import Conflict, ConversationClosed, IdempotencyMismatch, Invalid
 from app.events import log as events
 from app.events import shapes
@@ -23,7 +24,6 @@ from app.models.words import AuthorType, ClockMetric, ConversationStatus, Delive
 from app.sla import clocks
 
 TEXT_LIMIT = 100_000
-NO_WAY = "not sent: this channel carries no answers, and no other one is known that reaches the customer"
 
 
 async def send(
@@ -38,13 +38,19 @@ async def send(
     content: Mapping[str, Any] | None = None,
     subject: str | None = None,
     mentions: Sequence[UUID] = (),
+    template: Template | None = None,
+    anyway: bool = False,
 ) -> Message:
     """Write a message of our side: `reply` and `receipt` are queued for delivery, `note` stays inside.
 
     Whom a note `mentions` is told, and helps from now on where they could not see the conversation. The same
-    `client_message_id` by the same author again returns the message that is there. Raises Invalid when it is empty or
-    too long, ConversationClosed, Conflict for a reply to a resolved conversation.
+    `client_message_id` by the same author again returns the message that is there. With a `template` the text is that
+    one, filled in; `anyway`: also to an address that did not work lately. Raises Invalid when it is empty, too long or
+    nothing that the channel carries, ConversationClosed, Conflict for a reply to a resolved conversation, and what
+    `plans.make` raises: a reply that cannot go out now is not stored at all. A receipt that cannot is stored as failed.
     """
+    if template is not None:
+        text, content = await _filled(session, conversation, kind, text, attachments, template, content)
     text = _checked(text, attachments)
     if mentions and kind is not MessageKind.NOTE:
         raise Invalid("only a note mentions colleagues", field="mentions")
@@ -54,17 +60,17 @@ async def send(
         states.require_working(conversation.status)
     elif conversation.status == ConversationStatus.CLOSED and kind is not MessageKind.NOTE:
         raise ConversationClosed
-    way = await _way(session, conversation, kind)
+    plan = await _plan(session, conversation, kind, text, attachments, template, anyway)
     mentioned = await _call_in(session, conversation, author, mentions)
     content = {**(content or {}), **({"mentions": [str(agent_id) for agent_id in mentioned]} if mentioned else {})}
     message = await _store(
-        session, conversation, author, kind, text, client_message_id, attachments, content, subject, way
+        session, conversation, author, kind, text, client_message_id, attachments, content, subject, plan
     )
     await _tell(session, conversation, message)
     if mentioned:
         await _tell_mentioned(session, conversation, message, mentioned)
-    if way is not None:
-        await outbox.enqueue(session, message, identity_id=way.identity_id)
+    if plan is not None and plan.way is not None and plan.why_not is None:
+        await outbox.enqueue(session, message, identity_id=plan.way.identity_id)
     if kind is MessageKind.REPLY:
         await clocks.replied(session, conversation)
     elif kind is MessageKind.NOTE and author is not None and conversation.matter == Matter.COMPLAINT:
@@ -155,10 +161,10 @@ async def _store(
     attachments: Sequence[Mapping[str, Any]],
     content: Mapping[str, Any],
     subject: str | None,
-    way: Way | None = None,
+    plan: Plan | None = None,
 ) -> Message:
     note = kind is MessageKind.NOTE
-    lost = way is None and not note
+    way, lost = (plan.way, plan.why_not) if plan else (None, None)
     conversation.last_seq += 1
     if kind is MessageKind.REPLY and conversation.first_replied_at is None:
         conversation.first_replied_at = now()
@@ -177,7 +183,8 @@ async def _store(
         attachments=[dict(item) for item in attachments],
         client_message_id=client_message_id,
         status=None if note else DeliveryStatus.FAILED if lost else DeliveryStatus.QUEUED,
-        error=NO_WAY if lost else None,
+        error=lost.detail if lost else None,
+        error_code=lost.code if lost else None,
         correlation_id=log.correlation.get() or conversation.correlation_id,
         created_at=now(),
     )
@@ -186,14 +193,41 @@ async def _store(
     return message
 
 
-async def _way(session: AsyncSession, conversation: Conversation, kind: MessageKind) -> Way | None:
-    """How it goes out; None for a note, and for a receipt that cannot be sent: it is there to be handed over. A reply
-    that reaches nobody is refused: raises NoReplyChannel."""
+async def _filled(
+    session: AsyncSession,
+    conversation: Conversation,
+    kind: MessageKind,
+    text: str,
+    attachments: Sequence[Any],
+    template: Template,
+    content: Mapping[str, Any] | None,
+) -> tuple[str, Mapping[str, Any]]:
+    """The text of the template, and the template beside it. Raises Invalid."""
+    if kind is not MessageKind.REPLY:
+        raise Invalid("only a reply is sent by a template", field="template")
+    if text.strip() or attachments:
+        raise Invalid("a template is sent alone, without a text or files", field="template")
+    filled = await templates.filled(session, conversation.channel_id, template)
+    kept = {"name": template.name, "language": template.language, "parameters": list(template.parameters)}
+    return filled, {**(content or {}), "template": kept}
+
+
+async def _plan(
+    session: AsyncSession,
+    conversation: Conversation,
+    kind: MessageKind,
+    text: str,
+    attachments: Sequence[Mapping[str, Any]],
+    template: Template | None,
+    anyway: bool,
+) -> Plan | None:
+    """None for a note."""
     if kind is MessageKind.NOTE:
         return None
-    if kind is MessageKind.REPLY:
-        return await ways.require(session, conversation)
-    return await ways.find(session, conversation, claim=True)
+    is_template = template is not None
+    return await plans.make(
+        session, conversation, kind=kind, text=text, attachments=attachments, template=is_template, anyway=anyway
+    )
 
 
 def _actor(author: Agent | None) -> Actor:

@@ -33,23 +33,26 @@ _READ = text("""
            CASE WHEN ch.type = ANY(CAST(:counted AS text[])) OR jsonb_typeof(ch.limits->'window_count') = 'number' THEN
                (SELECT jsonb_agg(jsonb_build_array(m.text, jsonb_array_length(m.attachments))) FROM message m
                 WHERE m.conversation_id = c.id AND m.direction = 'outbound' AND m.seq > coalesce(last.seq, 0)
-                AND m.status <> 'failed') END AS used,
+                AND m.channel_id = ch.id AND m.status <> 'failed') END AS used,
            EXISTS (SELECT 1 FROM message m
-                   WHERE m.conversation_id = c.id AND m.seq > coalesce(last.seq, 0) AND m.error_code = 'window-closed'
+                   WHERE m.conversation_id = c.id AND m.channel_id = ch.id AND m.seq > coalesce(last.seq, 0)
+                   AND m.error_code = 'window-closed'
                    AND EXISTS (SELECT 1 FROM delivery_attempt a WHERE a.message_id = m.id)) AS said_closed,
            (SELECT jsonb_agg(jsonb_build_object('reason', r.reason, 'at', r.at, 'detail', r.detail) ORDER BY r.at)
             FROM contact_identity i
             JOIN contact_refusal r ON r.channel_id = i.channel_id AND r.kind = i.kind AND r.value = i.value
-            WHERE i.contact_id = c.contact_id AND (i.id = c.identity_id OR i.same_as = c.identity_id) AND r.refused
+            WHERE i.contact_id = c.contact_id AND r.refused AND r.channel_id = ch.id
+            AND coalesce(w.identity, c.identity_id) IN (i.id, i.same_as)
             AND (r.reason = 'opt_out' OR NOT EXISTS (
                 SELECT 1 FROM message m WHERE m.conversation_id = c.id AND m.direction = 'inbound'
                 AND (m.created_at > r.created_at OR m.sent_at > r.at)))) AS refusals
-    FROM conversation c
-    JOIN channel ch ON ch.id = c.channel_id
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:channels AS uuid[]), CAST(:identities AS uuid[])) AS w(id, channel, identity)
+    JOIN conversation c ON c.id = w.id
+    JOIN channel ch ON ch.id = coalesce(w.channel, c.channel_id)
     LEFT JOIN LATERAL (
         SELECT m.seq, least(m.sent_at, m.created_at) AS at FROM message m
-        WHERE m.conversation_id = c.id AND m.direction = 'inbound' ORDER BY m.seq DESC LIMIT 1) last ON true
-    WHERE c.id = ANY(CAST(:ids AS uuid[]))
+        WHERE m.conversation_id = c.id AND m.direction = 'inbound' AND m.channel_id = ch.id
+        ORDER BY m.seq DESC LIMIT 1) last ON true
 """)
 _ELSEWHERE = text("""
     SELECT o.id FROM conversation c
@@ -89,16 +92,29 @@ class Reach:
     refusals: Sequence[Refused]
 
 
-async def of(session: AsyncSession, conversation: Conversation) -> Reach:
-    return (await of_many(session, [conversation.id]))[conversation.id]
+async def of(
+    session: AsyncSession,
+    conversation: Conversation,
+    *,
+    channel_id: UUID | None = None,
+    identity_id: UUID | None = None,
+) -> Reach:
+    """By its own channel, unless another stands in for it."""
+    return (await _read(session, [(conversation.id, channel_id, identity_id)]))[conversation.id]
 
 
 async def of_many(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, Reach]:
-    """Of each of these conversations."""
-    if not ids:
+    """Of each of these conversations, by its own channel."""
+    return await _read(session, [(id, None, None) for id in ids])
+
+
+async def _read(session: AsyncSession, wanted: Sequence[tuple[UUID, UUID | None, UUID | None]]) -> dict[UUID, Reach]:
+    if not wanted:
         return {}
     await session.flush()
-    found = await session.execute(_READ, {"ids": list(ids), "counted": _COUNTED})
+    ids, channels, identities = zip(*wanted, strict=True)
+    given = {"ids": list(ids), "channels": list(channels), "identities": list(identities), "counted": _COUNTED}
+    found = await session.execute(_READ, given)
     return {row.id: _reach(row) for row in found}
 
 
@@ -117,10 +133,12 @@ def _json(value: Any) -> Any:
     return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
-def why_not(reach: Reach, *, by_agent: bool, template: bool, anyway: bool = False) -> Problem | None:
+def why_not(
+    reach: Reach, *, by_agent: bool, template: bool, anyway: bool = False, needs: int = 1
+) -> Problem | None:
     """The reason for which a message may not go out now; None when it may.
 
-    `anyway`: the agent knows that the address did not work, and wants it tried.
+    `anyway`: the agent knows that the address did not work, and wants it tried. It `needs` so many messages.
     """
     for refused in reach.refusals:
         if not (anyway and refused.may_be_overridden):
@@ -129,7 +147,10 @@ def why_not(reach: Reach, *, by_agent: bool, template: bool, anyway: bool = Fals
             return RecipientRefused(
                 detail, reason=refused.reason.value, since=since, may_be_overridden=refused.may_be_overridden
             )
-    allowed = reach.window.allowed
+    allowed, left = reach.window.allowed, reach.window.remaining
+    if left is not None and needs > left and not template:
+        detail = f"this takes {needs} messages, and {left} are left until the customer writes again"
+        return WindowClosed(detail, allowed=list(allowed), window=window_shape(reach.window))
     if (template and "template" in allowed) or (not template and "reply" in allowed) or (by_agent and "tag" in allowed):
         return None
     return WindowClosed(_CLOSED[reach.window.why or "time"], allowed=list(allowed), window=window_shape(reach.window))

@@ -61,6 +61,43 @@ class File(Wire):
     error: str | None = None
 
 
+class Template(Wire):
+    """The approved text that a message was sent by."""
+
+    name: str
+    language: str
+    parameters: list[str]
+
+
+class Recording(File):
+    """Of a call; `duration_s` where it was told."""
+
+    duration_s: float | None
+
+
+class Call(Wire):
+    """A telephone call as it stands. `talk_s` counts from the answer, `duration_s` from the beginning; `attempts` agents were
+    rung in vain. `answered_by` says what picked up, where that was found out."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    state: Literal["ringing", "answered", "ended", "missed", "voicemail", "queued"]
+    direction: Literal["inbound", "outbound"]
+    from_: Annotated[str | None, Field(alias="from")]
+    to: str | None
+    started_at: AwareDatetime | None
+    answered_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    duration_s: float | None
+    talk_s: float | None
+    cause: str | None
+    transcript: str | None
+    digits: str | None
+    answered_by: str | None
+    attempts: Count
+    recording: Recording | None
+
+
 class Message(Wire):
     """`status` is of outbound messages only. A note may have `mentions`, or be a `whisper`. What its customer `edited` or
     `deleted` says so; a deleted one has neither text nor files any more. `reactions` are emojis."""
@@ -84,6 +121,9 @@ class Message(Wire):
     edited: bool = False
     deleted: bool = False
     reactions: list[str] = []
+    call: Call | None = None
+    error_code: str | None = None
+    template: Template | None = None
 
 
 class Conversation(Wire):
@@ -149,25 +189,29 @@ class MessageCreated(Event):
 
 
 class MessageStatus(Event):
-    """How far the outbound message at `seq` has come; `error` says why it failed, or is being tried again."""
+    """How far the outbound message at `seq` has come; `error` says why it failed, or is being tried again, `error_code`
+    in a stable word why it failed. One that an agent sends again is `queued` once more."""
 
     type: Literal["message.status"]
     message_id: UUID
     status: DeliveryStatus
     error: str | None
     client_message_id: str | None
+    error_code: str | None = None
 
 
 class MessageChange(Wire):
-    """`text` is the new text of an edit, the emoji of a reaction (null: taken back)."""
+    """`text` is the new text of an edit, the emoji of a reaction (null: taken back). `call`: how a call stands now."""
 
-    kind: Literal["edit", "delete", "reaction"]
+    kind: Literal["edit", "delete", "reaction", "call"]
     text: str | None
     at: AwareDatetime | None
+    call: Call | None = None
 
 
 class MessageUpdated(Event):
-    """The customer edited or deleted their message at `seq`, or reacted to one; a deleted one is shown without its text."""
+    """The customer edited or deleted their message at `seq`, or reacted to one; a deleted one is shown without its text. A
+    telephone call went on: answered, ended, recorded, transcribed."""
 
     type: Literal["message.updated"]
     message_id: UUID

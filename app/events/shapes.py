@@ -9,7 +9,7 @@ from uuid import UUID
 
 from app.clock import rfc3339
 from app.models import Contact, Conversation, Message, ResolutionCycle
-from app.models.words import Direction
+from app.models.words import Direction, MessageKind
 
 
 def moment(value: datetime | None) -> str | None:
@@ -91,9 +91,41 @@ def stored_message(row: Message) -> dict[str, Any]:
     if row.direction == Direction.NOTE:
         shape |= {name: row.content[name] for name in ("mentions", "whisper") if row.content.get(name)}
     shape |= {name: True for name in ("edited", "deleted") if row.content.get(name)}
+    if row.error_code:
+        shape["error_code"] = row.error_code
+    if row.content.get("template"):
+        shape["template"] = row.content["template"]
+    if row.kind == MessageKind.CALL:
+        shape["call"] = call(row.content["call"], row.attachments)
     if row.content.get("reactions"):
         shape["reactions"] = list(row.content["reactions"].values())
     return shape
+
+
+def call(of: Mapping[str, Any], attachments: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """A telephone call; its recording is one of the message's files."""
+    shape = {name: of.get(name) for name in _CALL}
+    kept = next((item for item in attachments if of.get("recording") and item.get("recording") == of["recording"]), None)
+    shape["recording"] = {**attachment(kept), "duration_s": of.get("recording_s")} if kept else None
+    return shape
+
+
+_CALL = (
+    "state",
+    "direction",
+    "from",
+    "to",
+    "started_at",
+    "answered_at",
+    "ended_at",
+    "duration_s",
+    "talk_s",
+    "cause",
+    "transcript",
+    "digits",
+    "answered_by",
+    "attempts",
+)
 
 
 def conversation(row: Conversation) -> dict[str, Any]:

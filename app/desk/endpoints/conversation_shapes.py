@@ -10,6 +10,7 @@ from pydantic import Field
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.shared import Moment, Shape
 from app.events import shapes
+from app.events.frames import Call
 from app.models import Conversation, Message
 from app.models.words import (
     Category,
@@ -104,6 +105,14 @@ class AttachmentRef(Shape):
     error: str | None = Field(default=None, exclude_if=lambda error: error is None)
 
 
+class TemplateShape(Shape):
+    """The approved text that a message was sent by."""
+
+    name: str
+    language: str
+    parameters: list[str]
+
+
 class MessageShape(Shape):
     """`seq` counts from 1 without a gap. `status` is of outbound messages only.
 
@@ -130,6 +139,9 @@ class MessageShape(Shape):
     edited: bool | None = Field(default=None, exclude_if=lambda edited: edited is None)
     deleted: bool | None = Field(default=None, exclude_if=lambda deleted: deleted is None)
     reactions: list[str] | None = Field(default=None, exclude_if=lambda reactions: reactions is None)
+    call: Call | None = Field(default=None, exclude_if=lambda call: call is None)
+    error_code: str | None = Field(default=None, exclude_if=lambda code: code is None)
+    template: TemplateShape | None = Field(default=None, exclude_if=lambda template: template is None)
 
     @classmethod
     def of(cls, row: Message) -> MessageShape:

@@ -14,6 +14,7 @@ from app.models.events import Event  # noqa: E402
 from app.models.feedback import ResolutionCycle, SurveyResponse  # noqa: E402
 from app.models.forms import Consent, FormCount, FormSeen  # noqa: E402
 from app.models.journal import ChannelCursor, InboundJournal  # noqa: E402
+from app.models.mail import AutomaticMail  # noqa: E402
 from app.models.mailboxes import CallToken, Mailbox, ParkedMail  # noqa: E402
 from app.models.outbound import (  # noqa: E402
     ChannelState,
@@ -69,7 +70,7 @@ from app.models.webhooks import (  # noqa: E402
 metadata = SQLModel.metadata
 
 __all__ = [
-    "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "Boost", "Calendar", "Call", "CalendarVersion", "CallToken", "CannedReply",
+    "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "AutomaticMail", "Boost", "Calendar", "Call", "CalendarVersion", "CallToken", "CannedReply",
     "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "Complaint", "ComplaintCause", "ComplaintStep",
     "Consent", "Contact", "ContactIdentity", "ContactRefusal", "Conversation", "CorrectiveAction",
     "DeliveryAttempt", "Event", "FormCount", "FormSeen", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "Mailbox", "MediaFetch",

@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog, ChannelAccount
 from app.channels.base import Outgoing, Template
+from app.delivery import automatic
 from app.delivery.outbox import Change, change_many
 from app.ids import new_id
 from app.models import Contact, ContactIdentity, Conversation, Message, Outbox
@@ -182,14 +183,21 @@ async def take(
         return Taken()
     held = (await session.execute(_LOCK, {"ids": list(wanted.values())})).scalars().all()
     taken = Taken(more=len(wanted) == room)
-    for item in await _load(session, list(wanted), held, catalog, vault, ailing) if held else ():
+    due = await _load(session, list(wanted), held, catalog, vault, ailing) if held else []
+    capped = await automatic.capped(session, due)
+    for item in due:
+        if item.outgoing.message_id in capped:
+            continue
         resend = item.idempotent and item.age_s < resend_within_s
         (taken.lost if item.crashed and not resend else taken.claimed).append(item)
     await _end_crashed(session, taken)
     await _start(session, taken.claimed, lease_s)
+    if capped:
+        await session.execute(_DROP, {"messages": list(capped)})
     await change_many(
         session,
         [
+            *(Change(message_id, DeliveryStatus.FAILED, why) for message_id, why in capped.items()),
             *(Change(item.outgoing.message_id, DeliveryStatus.UNKNOWN, LOST) for item in taken.lost),
             *(
                 Change(item.outgoing.message_id, DeliveryStatus.SENDING)

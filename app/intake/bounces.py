@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -19,12 +20,15 @@ from app.db import Database
 REPORTS = Counter(
     "roundtrip_mail_reports_total", "Delivery reports and complaints by kind and outcome", ["kind", "outcome"]
 )
+_NAMES_LIMIT = 50
 _KINDS = (BOUNCE, COMPLAINT, DELAY)
-# To whom a mail of ours went: the identity that its conversation came by.
+# To whom a mail of ours may have gone: the addresses on this channel of the contact it was written to.
 _SENT = text(
-    "SELECT m.id, i.kind, i.value, lower(i.address->>'email') AS answered FROM message m JOIN conversation c ON c.id = m.conversation_id "
-    "JOIN contact_identity i ON i.id = c.identity_id WHERE m.channel_id = :channel AND m.direction = 'outbound' "
-    "AND (m.provider_message_id = :theirs OR m.id = :ours) LIMIT 1"
+    "SELECT m.id, i.value, lower(i.address->>'email') AS answered FROM message m "
+    "JOIN conversation c ON c.id = m.conversation_id "
+    "LEFT JOIN contact_identity i ON i.contact_id = c.contact_id AND i.channel_id = m.channel_id "
+    "WHERE m.channel_id = :channel AND m.direction = 'outbound' AND (m.provider_message_id = :theirs OR m.id = :ours) "
+    "ORDER BY m.id LIMIT :limit"
 )
 
 
@@ -39,12 +43,13 @@ async def proven(database: Database, account: ChannelAccount, parsed: Parsed) ->
     reached: dict[str, str] = {}
     async with database.begin() as session:
         for status in parsed.statuses:
-            row = await _sent(session, account.id, status)
-            if row is None:
+            rows = await _sent(session, account.id, status)
+            if not rows:
                 continue
-            if str(row.id) not in {known.our_id for known in statuses}:
-                statuses.append(replace(status, our_id=str(row.id)))
-            reached |= {row.value: row.value, row.answered or row.value: row.value}
+            if str(rows[0].id) not in {known.our_id for known in statuses}:
+                statuses.append(replace(status, our_id=str(rows[0].id)))
+            for row in rows:
+                reached |= {name: row.value for name in (row.answered, row.value) if name}
     kind = next(name for name in _KINDS if name in parsed.ignored)
     matched = bool(statuses)
     REPORTS.labels(kind, "matched" if matched else "unmatched").inc()
@@ -60,7 +65,9 @@ def _of_identity(refusal: Refusal, value: str) -> Refusal:
     return replace(refusal, sender=replace(refusal.sender, value=value))
 
 
-async def _sent(session: AsyncSession, channel_id: UUID, status: StatusUpdate) -> Row[Any] | None:
+async def _sent(session: AsyncSession, channel_id: UUID, status: StatusUpdate) -> Sequence[Row[Any]]:
     ours = UUID(status.our_id) if status.our_id else None
-    found = await session.execute(_SENT, {"channel": channel_id, "theirs": status.provider_message_id, "ours": ours})
-    return found.one_or_none()
+    found = await session.execute(
+        _SENT, {"channel": channel_id, "theirs": status.provider_message_id, "ours": ours, "limit": _NAMES_LIMIT}
+    )
+    return found.all()

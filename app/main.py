@@ -16,14 +16,18 @@ from app import __version__, edge, keys, log, migrate, problems
 from app.background import Background
 from app.catalog import TOPIC as CATALOG
 from app.catalog import CatalogCache
+from app.complaints.actions import Reminder
 from app.context import Context
 from app.conversations import limits, pausing
 from app.db import Database
 from app.delivery.hooks import Hooks
 from app.delivery.sender import Sender
+from app.delivery.webhooks import loops as webhook_loops
+from app.delivery.webhooks.deliverer import Deliverer
 from app.desk import endpoints, live, snapshot
 from app.events.hub import Hub
-from app.intake import webhooks, widget
+from app.intake import form_marks, webhooks, widget
+from app.intake.forms import Forms
 from app.intake.imap import Mailboxes
 from app.intake.imap_turns import TOPIC as MAILBOXES
 from app.intake.ingest import Intake
@@ -42,7 +46,7 @@ from app.sla import actions, arming, attainment
 from app.sla.watcher import Watcher
 from app.socket_frames import CLOSE_RESTART, frame
 from app.wakeups import Wakeups
-from app.web import pages
+from app.web import form_page, pages
 
 DRAIN_S = 10
 PATIENCE_S = 3
@@ -56,7 +60,7 @@ async def open_context(settings: Settings) -> Context:
     wakeups = Wakeups(database)
     catalog = CatalogCache(database, vault, wakeups)
     files = FileStore(settings.attachments_dir, limit=settings.attachment_limit)
-    return Context(
+    context = Context(
         settings=settings,
         database=database,
         vault=vault,
@@ -69,9 +73,11 @@ async def open_context(settings: Settings) -> Context:
         background=Background(),
         limits=widget_limits(settings),
     )
+    context.forms = Forms(context, form_page.Pages())
+    return context
 
 
-def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailboxes]:
+def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailboxes, Deliverer]:
     """The loops of one process: each wakes by its topic and sweeps at its tick. Returns those to drain at the end."""
     database, settings = context.database, context.settings
     wakeups, background = context.wakeups, context.background
@@ -122,16 +128,19 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("calendar-edits", arming.CalendarEdits(database).step, wakeups.subscribe(arming.TOPIC), tick_s=60)
     background.add("limits", limits.Applier(database).step, wakeups.subscribe(limits.TOPIC), tick_s=60)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
+    background.add("corrective-actions", Reminder(database).step, asyncio.Event(), tick_s=600)
     background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
     background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
     background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
-    return sender, fetcher, hooks, puller, mailboxes
+    outgoing = webhook_loops.add_loops(background, wakeups, database, context.vault, settings)
+    return sender, fetcher, hooks, puller, mailboxes, outgoing
 
 
 async def _housekeeping(database: Database) -> None:
     """What is no longer needed goes."""
     async with database.begin() as session:
         await edge.forget_keys(session)
+        await form_marks.forget(session)
 
 
 def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
@@ -183,7 +192,7 @@ async def drain(context: Context) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
 
 
-async def _stop(context: Context, drained: tuple[Sender, Fetcher, Hooks, Puller, Mailboxes]) -> None:
+async def _stop(context: Context, drained: tuple[Sender, Fetcher, Hooks, Puller, Mailboxes, Deliverer]) -> None:
     """Finish what is in hand: queued intake, steps of loops, sends and fetches in flight."""
     await context.intake.stop()
     await context.background.stop(within_s=DRAIN_S / 2)

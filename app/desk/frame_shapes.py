@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 from uuid import UUID
 
@@ -12,7 +13,9 @@ from app.models.words import (
     Availability,
     Category,
     ClockMetric,
+    ComplaintProgress,
     ConversationStatus,
+    CorrectiveStatus,
     CycleState,
     ParticipantRole,
     Role,
@@ -134,3 +137,22 @@ class PresentAgent(Wire):
 class Change(Wire):
     waiting: int
     offered: int
+
+
+class ComplaintRecord(Wire):
+    """`number` counts all complaints; `GET /complaints/{conversation_id}` has the rest."""
+
+    conversation_id: UUID
+    number: int
+    progress: ComplaintProgress
+
+
+class Corrective(Wire):
+    """Work with an owner and a day."""
+
+    id: UUID
+    conversation_id: UUID
+    text: str
+    owner_id: UUID
+    due_on: date
+    status: CorrectiveStatus

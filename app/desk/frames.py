@@ -12,6 +12,8 @@ from app.desk.frame_shapes import (
     Change,
     Clock,
     ClockedConversation,
+    ComplaintRecord,
+    Corrective,
     Cycle,
     Mentioner,
     Offered,
@@ -184,6 +186,21 @@ class SlaNotified(Event):
     notify: Literal["owner", "supervisor", "manager"]
 
 
+class ComplaintUpdated(Event):
+    """The record of a complaint was changed (`changed` names what), or it got further."""
+
+    type: Literal["complaint.updated"]
+    complaint: ComplaintRecord
+    changed: list[str]
+
+
+class CorrectiveActionTold(Event):
+    """You are to do something so that it does not happen again; or its day is over and it is not done."""
+
+    type: Literal["corrective_action.planned", "corrective_action.updated", "corrective_action.overdue"]
+    action: Corrective
+
+
 class TypingShown(ServerFrame):
     """Somebody writes, or stopped."""
 
@@ -246,6 +263,8 @@ EVENTS: tuple[type[ServerFrame], ...] = (
     FeedbackReceived,
     SlaFired,
     SlaNotified,
+    ComplaintUpdated,
+    CorrectiveActionTold,
 )
 EPHEMERAL: tuple[type[ServerFrame], ...] = (
     TypingShown,

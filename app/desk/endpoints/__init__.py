@@ -13,6 +13,8 @@ from app.desk.endpoints import (
     calendars,
     canned,
     channels,
+    complaint_register,
+    complaints,
     contacts,
     conversations,
     grading,
@@ -28,6 +30,7 @@ from app.desk.endpoints import (
     taking_part,
     teams,
     waiting,
+    webhook_endpoints,
 )
 
 _ROOMS = (
@@ -48,12 +51,15 @@ _ROOMS = (
     policies,
     sla_actions,
     reports,
+    complaint_register,
+    complaints,
     rules,
     boosts,
     grading,
     canned,
     attachments,
     journal,
+    webhook_endpoints,
 )
 
 

@@ -29,15 +29,17 @@ def the_description_is_whole(description: Description) -> None:
 def the_adapter_is_one(description: Description) -> None:
     adapter = description.adapter
     can = adapter.capabilities
-    assert isinstance(adapter.type, str) and adapter.type, "an adapter has a type"
+    assert isinstance(adapter.type, str), "an adapter has a type"
     assert issubclass(adapter.config_model, BaseModel), "config_model is a pydantic model"
     assert isinstance(can, Capabilities), "capabilities is a Capabilities"
-    assert can.text_limit > 0 and can.max_parts > 0
+    assert can.text_limit > 0
+    assert can.max_parts > 0
     assert all(limit > 0 for limit in can.file_limits.values())
     assert can.files or not can.file_limits, "limits for files that cannot be sent"
     assert can.window_count is None or can.window_h is not None, "so many messages within which time?"
     assert inspect.iscoroutinefunction(adapter.send), "send is async"
-    assert not inspect.iscoroutinefunction(adapter.verify) and not inspect.iscoroutinefunction(adapter.parse)
+    assert not inspect.iscoroutinefunction(adapter.verify)
+    assert not inspect.iscoroutinefunction(adapter.parse)
     configured(description)
 
 

@@ -120,7 +120,7 @@ def _trees(tree: Any) -> Iterator[Any]:
         yield tree * 3
         for place, value in enumerate(tree):
             yield tree[:place] + tree[place + 1 :]
-            yield from (tree[:place] + [changed] + tree[place + 1 :] for changed in _trees(value))
+            yield from ([*tree[:place], changed, *tree[place + 1 :]] for changed in _trees(value))
 
 
 def _xml(payload: bytes) -> Iterator[bytes]:

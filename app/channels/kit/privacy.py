@@ -72,10 +72,13 @@ def _refused(model: Any, given: dict[str, Any], name: str, values: list[str]) ->
 
 
 def _names(error: ValidationError, name: str, values: list[str]) -> None:
-    places = [str(item["loc"][0]) for item in error.errors(include_input=False, include_context=False) if item["loc"]]
-    assert name in places, f"the refusal of {name!r} names {places}"
-    said = str(error) + repr([item["msg"] for item in error.errors(include_input=False, include_context=False)])
-    assert not any(value in said for value in values), f"the refusal of {name!r} repeats the value (hide_input_in_errors)"
+    listed = error.errors(include_input=False, include_context=False)
+    named = [name in map(str, item["loc"]) or name in item["msg"] for item in listed]
+    assert any(named), f"the refusal of {name!r} does not name it: {listed}"
+    said = str(error) + repr([item["msg"] for item in listed])
+    assert not any(value in said for value in values), (
+        f"the refusal of {name!r} repeats the value (hide_input_in_errors)"
+    )
 
 
 async def secrets_are_never_told(description: Description) -> None:
@@ -101,11 +104,16 @@ def _provoking(description: Description) -> Iterator[Provider]:
     for failure in (SendFailure.PERMANENT, SendFailure.REAUTH, SendFailure.RETRY, SendFailure.CONFIG):
         yield sends(description, refusing(failure))
         yield Provider(refusing(failure))
-    for status in (200, 401, 404, 500):
-        yield Provider(lambda request, status=status: Answer(status, _quoted(request).encode()))
-    yield Provider(lambda request: Answer(302, b"", {"location": f"https://elsewhere.test/{request.url.query.decode()}"}))
+    yield from map(Provider, map(_answering, (200, 401, 404, 500)))
+    yield Provider(
+        lambda request: Answer(302, b"", {"location": f"https://elsewhere.test/?{request.url.query.decode()}"})
+    )
     yield Provider(lambda request: httpx.ConnectError(_quoted(request)))
     yield Provider(lambda request: httpx.ReadTimeout(_quoted(request)))
+
+
+def _answering(status: int) -> Handler:
+    return lambda request: Answer(status, _quoted(request).encode())
 
 
 def _quoted(request: httpx.Request) -> str:
@@ -155,4 +163,3 @@ def _listening() -> Iterator[list[str]]:
         root.removeHandler(ear)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-

@@ -89,7 +89,8 @@ def _places(description: Description) -> Iterator[tuple[str, str]]:
 def _with(call: Call, place: tuple[str, str], value: str | None) -> Call:
     where, name = place
     kept = {other: given for other, given in getattr(call, where).items() if other != name}
-    return replace(call, **{where: kept if value is None else {**kept, name: value}})
+    given = kept if value is None else {**kept, name: value}
+    return replace(call, headers=given) if where == "headers" else replace(call, query=given)
 
 
 def flipped_headers_are_refused(description: Description) -> None:
@@ -122,7 +123,9 @@ def other_secrets_are_refused(description: Description) -> None:
     for name in incoming(description).proof.secrets:
         secret = str(given[name])
         for at in (len(secret) // 3, len(secret) // 2):
-            other = string.ascii_letters[(string.ascii_letters.index(secret[at]) + 1) % 52] if secret[at].isalpha() else "q"
+            other = (
+                string.ascii_letters[(string.ascii_letters.index(secret[at]) + 1) % 52] if secret[at].isalpha() else "q"
+            )
             config = configured(description, **{name: secret[:at] + other + secret[at + 1 :]})
             assert not accepted(description, call, config), f"a call is genuine whatever {name} is"
 

@@ -69,7 +69,8 @@ def one_bad_item_spoils_nothing(description: Description) -> None:
 
 def unknown_kinds_are_named(description: Description) -> None:
     parsed = read(description, incoming(description).unknown)
-    assert not _ids(parsed) and not parsed.statuses, "an unknown kind was taken for something"
+    assert _ids(parsed) == [], "an unknown kind was taken for something"
+    assert not parsed.statuses, "an unknown kind was taken for a status"
     assert any(parsed.ignored), "an unknown kind is named in `ignored`"
 
 
@@ -92,7 +93,8 @@ def edits_and_deletions_are_changes(description: Description) -> None:
 def statuses_are_told_apart(description: Description) -> None:
     given, can = incoming(description), description.adapter.capabilities
     if given.status is None:
-        assert not (can.delivered or can.read), "capabilities promise statuses: describe how one looks"
+        promised = can.delivered or can.read
+        assert not promised, "capabilities promise statuses: describe how one looks"
         raise Skipped("the provider tells no statuses")
     for word in given.statuses:
         statuses = read(description, given.status("p1", word)).statuses

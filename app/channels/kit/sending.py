@@ -13,7 +13,13 @@ from app.channels.kit.values import Skipped, a_file, configured, outgoing, outwa
 _NEEDED = (SendFailure.PERMANENT, SendFailure.RETRY, SendFailure.REAUTH)
 _PAGE = Answer(200, b"<html>Welcome to the hotel's network</html>", {"content-type": "text/html"})
 # What people see as one: each must arrive whole.
-CLUSTERS = ("\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "\U0001f1e8\U0001f1f3", "e\u0301", "\U0001f44d\U0001f3fd", "❤\ufe0f")
+CLUSTERS = (
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",
+    "\U0001f1e8\U0001f1f3",
+    "e\u0301",
+    "\U0001f44d\U0001f3fd",
+    "❤\ufe0f",
+)
 
 
 def sends(description: Description, on_send: Handler) -> Provider:
@@ -195,7 +201,8 @@ async def a_second_send_carries_the_same_key(description: Description) -> None:
         provider = sends(description, outward(description).accept)
         await attempt(description, provider, outgoing(description, attempt=number))
         keys = [find(request) for request in provider.requests if outward(description).is_send(request)]
-        assert keys and all(keys), "a send without a key"
+        assert keys != [], "nothing was sent"
+        assert all(keys), "a send without a key"
         seen.append(keys)
     assert seen[0] == seen[1], "the second attempt has another key: the customer would get it twice"
 
@@ -211,20 +218,29 @@ async def credentials_can_be_tried(description: Description) -> None:
     assert refused is not None, "describe how the provider refuses the credentials of `check`"
     await _check(description, Provider(outward(description).accept), None)
     await _check(description, Provider(lambda request: refused), (SendFailure.REAUTH,))
-    for broken in (Answer(503, b""), _PAGE, Answer(200, b"[]"), httpx.ConnectError("refused"), httpx.ReadTimeout("slow")):
+    for broken in (
+        Answer(503, b""),
+        _PAGE,
+        Answer(200, b"[]"),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+    ):
         await _check(description, Provider(lambda request, broken=broken: broken), tuple(SendFailure))  # type: ignore[misc]
 
 
 async def _check(description: Description, provider: Provider, wanted: Sequence[SendFailure] | None) -> None:
     adapter = description.adapter
     assert isinstance(adapter, Checking)
+    said: SendError | None = None
     async with provider.client() as http:
         try:
             await adapter.check(configured(description, provider.base), http)
         except SendError as error:
-            assert wanted is not None, f"a good account is refused: {error.detail}"
-            assert error.failure in wanted, f"refused credentials are {error.failure.value!r}, must be 'reauth'"
-        else:
-            assert wanted is None, "the provider refused, and the check has no objection"
+            said = error
+    if wanted is None:
+        assert said is None, f"a good account is refused: {said.detail if said else ''}"
+    else:
+        assert said is not None, "the provider refused, and the check has no objection"
+        assert said.failure in wanted, f"refused credentials are {said.failure.value!r}, must be 'reauth'"
     sent = [request for request in provider.requests if outward(description).is_send(request)]
     assert not sent, "a check sends nothing to anybody"

@@ -120,14 +120,19 @@ def require_storable(parsed: Parsed, config: BaseModel) -> None:
     for text in _strings(parsed):
         assert "\0" not in text, f"a text with U+0000: {text[:60]!r}"
         assert not any("\ud800" <= char <= "\udfff" for char in text), f"half a surrogate pair: {text[:60]!r}"
-    for message in (*parsed.messages, *parsed.echoes):
+    for message in parsed.messages:
         _require_key(message.external_id, "external_id")
-        json.dumps(dict(message.content), allow_nan=False)
-    for item in (*parsed.changes, *parsed.calls, *parsed.refusals):
-        _require_key(item.key, "key")
-    people = (*parsed.messages, *parsed.changes, *parsed.calls, *parsed.refusals)
-    senders = [item.sender for item in people if item.sender is not None]
-    for person in (*senders, *(echo.recipient for echo in parsed.echoes)):
+    for echo in parsed.echoes:
+        _require_key(echo.external_id, "external_id")
+    keyed = [(change.key, change.sender) for change in parsed.changes]
+    keyed += [(refusal.key, refusal.sender) for refusal in parsed.refusals]
+    keyed += [(call.key, call.sender) for call in parsed.calls if call.sender is not None]
+    for key, _ in keyed:
+        _require_key(key, "key")
+    for content in (item.content for group in (parsed.messages, parsed.echoes, parsed.calls) for item in group):
+        json.dumps(dict(content), allow_nan=False)
+    senders = [message.sender for message in parsed.messages] + [echo.recipient for echo in parsed.echoes]
+    for person in (*senders, *(sender for _, sender in keyed)):
         _require_key(person.value, "sender.value")
         assert person.kind, "a sender needs a kind"
         json.dumps(dict(person.address), allow_nan=False)
@@ -143,9 +148,7 @@ def _require_key(key: Any, name: str) -> None:
 
 
 def _moments(parsed: Parsed) -> Iterator[datetime]:
-    for message in (*parsed.messages, *parsed.echoes):
-        if message.sent_at is not None:
-            yield message.sent_at
-    for item in (*parsed.changes, *parsed.calls, *parsed.statuses, *parsed.refusals):
-        if item.at is not None:
-            yield item.at
+    found = [message.sent_at for message in parsed.messages] + [echo.sent_at for echo in parsed.echoes]
+    found += [change.at for change in parsed.changes] + [call.at for call in parsed.calls]
+    found += [status.at for status in parsed.statuses] + [refusal.at for refusal in parsed.refusals]
+    yield from (moment for moment in found if moment is not None)

@@ -46,19 +46,33 @@ DESCRIPTION = Description(
         proof=graph.PROOF,
         message=lambda key, text: event(message={"mid": key, "text": text}),
         batch=batch,
-        bad=envelope("not an object", {"sender": {"id": "77"}, "recipient": {"id": "222"}, "message": {"text": "no mid"}}),
+        bad=envelope(
+            "not an object", {"sender": {"id": "77"}, "recipient": {"id": "222"}, "message": {"text": "no mid"}}
+        ),
         unknown=event(something_new={"a": 1}),
         edit=edit,
         delete=lambda key: event(message={"mid": key, "is_deleted": True}),
         status=status,
         statuses=("read",),
         samples=(
-            event(message={"mid": "m2", "attachments": [{"type": "image", "payload": {"url": "https://x.fbcdn.net/a.jpg"}}]}),
+            event(
+                message={
+                    "mid": "m2",
+                    "attachments": [{"type": "image", "payload": {"url": "https://x.fbcdn.net/a.jpg"}}],
+                }
+            ),
             event(message={"mid": "m3", "text": "yes", "quick_reply": {"payload": "Y"}, "reply_to": {"mid": "m1"}}),
             event(message={"mid": "m4", "attachments": [{"type": "story_mention", "payload": {"url": "https://x"}}]}),
             event(postback={"title": "Start", "payload": "GO", "mid": "m5"}),
             event(reaction={"mid": "m1", "action": "react", "emoji": "\U0001f44d", "reaction": "love"}),
-            envelope({"sender": {"id": "222"}, "recipient": {"id": "77"}, "timestamp": 1, "message": {"mid": "e", "is_echo": True, "text": "x"}}),
+            envelope(
+                {
+                    "sender": {"id": "222"},
+                    "recipient": {"id": "77"},
+                    "timestamp": 1,
+                    "message": {"mid": "e", "is_echo": True, "text": "x"},
+                }
+            ),
             b'{"object":"instagram","entry":[{"id":"222","changes":[{"field":"feed","value":{"item":"comment"}}]}]}',
         ),
     ),

@@ -63,13 +63,17 @@ DESCRIPTION = Description(
         batch=batch,
         bad=event("message", message={"type": "text"}),
         unknown=event("something-new", thing={"a": 1}),
-        edit=lambda key, text: event("messageEdited", webhookEventId="e1", message={"id": key, "type": "text", "text": text}),
+        edit=lambda key, text: event(
+            "messageEdited", webhookEventId="e1", message={"id": key, "type": "text", "text": text}
+        ),
         delete=lambda key: event("unsend", unsend={"messageId": key}),
         samples=(
             event("postback", postback={"data": "action=buy", "params": {"date": "2026-11-22"}}),
             event("message", message={"id": "1", "type": "image", "contentProvider": {"type": "line"}}),
             event("message", message={"id": "2", "type": "sticker", "keywords": ["bed"], "packageId": "1"}),
-            event("message", message={"id": "3", "type": "location", "title": "x", "latitude": 35.6, "longitude": 139.7}),
+            event(
+                "message", message={"id": "3", "type": "location", "title": "x", "latitude": 35.6, "longitude": 139.7}
+            ),
             event("follow", replyToken="r"),
         ),
     ),

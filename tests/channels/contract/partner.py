@@ -57,7 +57,12 @@ DESCRIPTION = Description(
         unknown=b'{"type":"something.new","timestamp":"2026-11-22T08:00:00Z","data":{"a":1}}',
         samples=(
             item(subject="s", category="urgent", sent_at="2026-11-22T08:00:00Z", conversation_ref="order-7"),
-            item(attachments=[{"name": "a.txt", "content_type": "text/plain", "data": "aGk="}, {"url": "https://x.example/a"}]),
+            item(
+                attachments=[
+                    {"name": "a.txt", "content_type": "text/plain", "data": "aGk="},
+                    {"url": "https://x.example/a"},
+                ]
+            ),
             b'{"type":"message.created","timestamp":"2026-11-22T08:00:00Z","data":[%s]}' % item(),
         ),
     ),

@@ -68,7 +68,11 @@ def refusal(failure: SendFailure, words: str) -> Answer | None:
 
 DESCRIPTION = Description(
     adapter=ADAPTERS["slack"],
-    config=lambda base: {"signing_secret": "8f742231b10e8888", "bot_token": "xoxb-bot-secret", "api_base": base + "/api"},
+    config=lambda base: {
+        "signing_secret": "8f742231b10e8888",
+        "bot_token": "xoxb-bot-secret",
+        "api_base": base + "/api",
+    },
     incoming=Incoming(
         sign=sign,
         proof=Proof(
@@ -83,8 +87,17 @@ DESCRIPTION = Description(
         samples=(
             callback(ts="1.2", subtype="file_share", files=[{"id": "F1", "url_private": "https://files.slack.com/a"}]),
             callback(ts="1.3", text="in a thread", thread_ts="1.2", blocks=[{"type": "rich_text", "elements": []}]),
-            callback(ts="1.4", bot_id="B1", metadata={"event_type": "roundtrip_message", "event_payload": {"message_id": "m"}}),
-            callback("reaction_added", reaction="thumbsup", item={"type": "message", "channel": "C1", "ts": "1.2"}, event_ts="2"),
+            callback(
+                ts="1.4",
+                bot_id="B1",
+                metadata={"event_type": "roundtrip_message", "event_payload": {"message_id": "m"}},
+            ),
+            callback(
+                "reaction_added",
+                reaction="thumbsup",
+                item={"type": "message", "channel": "C1", "ts": "1.2"},
+                event_ts="2",
+            ),
             callback("app_mention", ts="1.5", text="<@UBOT> hello"),
             b'{"type":"url_verification","challenge":"3eZb"}',
             b"payload=%7B%22type%22%3A%22block_actions%22%7D",

@@ -31,7 +31,9 @@ def sign(config: Config, payload: bytes, at: datetime) -> Call:
     text = payload.decode("utf-8", "surrogateescape")
     for name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
         values.setdefault(name, set()).add(value)
-    signed = URL + "".join(name + value for name in sorted(values, key=_bytes) for value in sorted(values[name], key=_bytes))
+    signed = URL + "".join(
+        name + value for name in sorted(values, key=_bytes) for value in sorted(values[name], key=_bytes)
+    )
     mac = base64.b64encode(hmac.new(config["auth_token"].encode(), _bytes(signed), hashlib.sha1).digest()).decode()
     headers = {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": mac}
     return Call("POST", URL, {}, headers, payload, at)
@@ -75,7 +77,13 @@ DESCRIPTION = Description(
         status=lambda provider_id, word: form(MessageSid=provider_id, MessageStatus=word),
         samples=(
             form(NumMedia="2", MediaUrl0="https://api.twilio.com/a", MediaContentType0="image/jpeg", MediaUrl1="b.pdf"),
-            form(From="whatsapp:+8613800000001", To="whatsapp:+12028831111", ProfileName="Mei", Latitude="1", Longitude="2"),
+            form(
+                From="whatsapp:+8613800000001",
+                To="whatsapp:+12028831111",
+                ProfileName="Mei",
+                Latitude="1",
+                Longitude="2",
+            ),
             form(MessageStatus="undelivered", ErrorCode="30003", ErrorMessage="Unreachable"),
             form(Body="STOP", OptOutType="STOP"),
             form(ButtonText="Yes", ButtonPayload="y", Body="yes", OriginalRepliedMessageSid="SM0", Forwarded="true"),

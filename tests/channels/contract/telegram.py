@@ -65,7 +65,9 @@ DESCRIPTION = Description(
             update(contact={"phone_number": "+250788531116", "first_name": "Nic", "user_id": 3527065}),
             update(venue={"location": {"latitude": -2.89, "longitude": -79.0}, "title": "Market", "address": "Cuenca"}),
             update(poll={"question": "Which?", "options": [{"text": "this"}, {"text": "that"}]}),
-            update(text="yes", reply_to_message={"message_id": 4, "text": "really?"}, media_group_id="9", dice={"value": 6}),
+            update(
+                text="yes", reply_to_message={"message_id": 4, "text": "really?"}, media_group_id="9", dice={"value": 6}
+            ),
             update("message_reaction", old_reaction=[], new_reaction=[{"type": "emoji", "emoji": "\U0001f32d"}]),
             update("my_chat_member", new_chat_member={"status": "kicked"}),
         ),
@@ -76,7 +78,9 @@ DESCRIPTION = Description(
         is_send=lambda request: request.url.path.endswith("/sendMessage"),
         texts=lambda request: [json.loads(request.content)["text"]],
         refusal=refusal,
-        retry_after=Answer(429, b'{"ok":false,"error_code":429,"description":"Too Many","parameters":{"retry_after":7}}'),
+        retry_after=Answer(
+            429, b'{"ok":false,"error_code":429,"description":"Too Many","parameters":{"retry_after":7}}'
+        ),
         check_refused=Answer(401, b'{"ok":false,"error_code":401,"description":"Unauthorized"}'),
     ),
     files=Files(

@@ -30,12 +30,16 @@ def sign(config: Config, payload: bytes, at: datetime) -> Call:
 
 
 def event(kind: str, /, **more: Any) -> bytes:
-    return json.dumps({"event": kind, "timestamp": 1795334400000, "message_token": 4912661846655238145, **more}).encode()
+    return json.dumps(
+        {"event": kind, "timestamp": 1795334400000, "message_token": 4912661846655238145, **more}
+    ).encode()
 
 
 def message(key: str = "k", /, **more: Any) -> bytes:
     token = int.from_bytes(key.encode()[-6:], "big")
-    return event("message", message_token=token, sender={"id": "xy5/5y6O81==", "name": "ET3", "language": "en"}, message=more)
+    return event(
+        "message", message_token=token, sender={"id": "xy5/5y6O81==", "name": "ET3", "language": "en"}, message=more
+    )
 
 
 def status(provider_id: str, word: str) -> bytes:

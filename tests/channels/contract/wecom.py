@@ -32,7 +32,14 @@ def sign(config: Config, payload: bytes, at: datetime) -> Call:
 
 
 def page(kind: str, key: str = "msgid_1", /, **fields: Any) -> bytes:
-    item = {"msgid": key, "open_kfid": KF, "external_userid": PERSON, "send_time": 1795334400, "origin": 3, "msgtype": kind}
+    item = {
+        "msgid": key,
+        "open_kfid": KF,
+        "external_userid": PERSON,
+        "send_time": 1795334400,
+        "origin": 3,
+        "msgtype": kind,
+    }
     return json.dumps([{**item, **fields}]).encode()
 
 

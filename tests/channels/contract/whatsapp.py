@@ -38,7 +38,9 @@ def batch(payloads: Sequence[bytes]) -> bytes:
 
 
 def status(provider_id: str, word: str) -> bytes:
-    return envelope(statuses=[{"id": provider_id, "status": word, "timestamp": "1795334401", "recipient_id": "8613800000001"}])
+    return envelope(
+        statuses=[{"id": provider_id, "status": word, "timestamp": "1795334401", "recipient_id": "8613800000001"}]
+    )
 
 
 def edit(key: str, text: str) -> bytes:
@@ -48,7 +50,9 @@ def edit(key: str, text: str) -> bytes:
 
 def accept(request: httpx.Request) -> Answer:
     if request.method == "GET":
-        return Answer(200, json.dumps({"id": "111", "url": f"https://{request.url.host}/cdn/1", "file_size": 1}).encode())
+        return Answer(
+            200, json.dumps({"id": "111", "url": f"https://{request.url.host}/cdn/1", "file_size": 1}).encode()
+        )
     return Answer(200, b'{"messages":[{"id":"wamid.out"}],"id":"upload1"}')
 
 
@@ -76,10 +80,30 @@ DESCRIPTION = Description(
             message(type="contacts", contacts=[{"name": {"formatted_name": "Bo"}, "phones": [{"phone": "+1 2"}]}]),
             message(type="interactive", interactive={"type": "list_reply", "list_reply": {"id": "1", "title": "One"}}),
             message(type="reaction", reaction={"message_id": "wamid.0", "emoji": "\U0001f62e"}),
-            envelope(messages=[{"from_user_id": "US.1349", "id": "wamid.b", "timestamp": "1", "type": "text", "text": {"body": "x"}}]),
-            envelope("calls", calls=[{"id": "c1", "event": "terminate", "from": "86138", "duration": 3, "status": "COMPLETED"}]),
-            envelope("smb_message_echoes", message_echoes=[{"from": "49301", "to": "86138", "id": "e", "type": "text", "text": {"body": "y"}}]),
-            envelope(statuses=[{"id": "w", "status": "failed", "errors": [{"code": 131047, "title": "t"}], "recipient_id": "8"}]),
+            envelope(
+                messages=[
+                    {
+                        "from_user_id": "US.1349",
+                        "id": "wamid.b",
+                        "timestamp": "1",
+                        "type": "text",
+                        "text": {"body": "x"},
+                    }
+                ]
+            ),
+            envelope(
+                "calls",
+                calls=[{"id": "c1", "event": "terminate", "from": "86138", "duration": 3, "status": "COMPLETED"}],
+            ),
+            envelope(
+                "smb_message_echoes",
+                message_echoes=[{"from": "49301", "to": "86138", "id": "e", "type": "text", "text": {"body": "y"}}],
+            ),
+            envelope(
+                statuses=[
+                    {"id": "w", "status": "failed", "errors": [{"code": 131047, "title": "t"}], "recipient_id": "8"}
+                ]
+            ),
         ),
     ),
     outward=Outward(

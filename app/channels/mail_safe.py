@@ -11,6 +11,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from app.channels.base import InboundFile
 from app.channels.mail_html import element_end, tag_end
@@ -208,7 +209,7 @@ def _style(value: str) -> str:
 
 def _image(page: _Page, attributes: Mapping[str, str]) -> None:
     source = attributes.get("src", "").strip()
-    file = page.images.get(source[4:].strip("<>")) if source[:4].lower() == "cid:" else None
+    file = page.images.get(unquote(source[4:]).strip("<> ")) if source[:4].lower() == "cid:" else None
     alt = _shown("img", {key: value for key, value in attributes.items() if key != "style"})
     if file is not None and file.media_type in _IMAGES and len(file.data) <= page.room:
         page.room -= len(file.data)

@@ -20,6 +20,7 @@ from app.desk.endpoints import (
     grading,
     journal,
     keys,
+    mail,
     mailboxes,
     policies,
     queue_people,
@@ -35,6 +36,7 @@ from app.desk.endpoints import (
 
 _ROOMS = (
     conversations,
+    mail,
     actions,
     by_hand,
     taking_part,

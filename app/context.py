@@ -19,6 +19,7 @@ from app.vault import Vault
 from app.wakeups import Wakeups
 
 if TYPE_CHECKING:
+    from app.intake.forms import Forms
     from app.intake.ingest import Intake
     from app.intake.limits import WidgetLimits
     from app.intake.store import FileStore
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come."""
+    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come. `forms` is set
+    by main.py, which knows the pages that a visitor is shown."""
 
     settings: Settings
     database: Database
@@ -39,6 +41,7 @@ class Context:
     http: httpx.AsyncClient
     background: Background
     limits: WidgetLimits
+    forms: Forms = field(init=False, repr=False)
     process: str = field(default_factory=lambda: secrets.token_hex(8))
     draining: bool = False
 

@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from app.catalog import CatalogCache
 from app.clock import rfc3339
 from app.db import Database
 from app.errors import BadRequest, Gone, NotFound, Problem, TooLarge
@@ -51,6 +52,11 @@ class Context(Protocol):
     def files(self) -> Files: ...
 
     def file_link(self, attachment_id: UUID) -> str: ...
+
+    def progress_link(self, conversation_id: UUID) -> str: ...
+
+    @property
+    def catalog(self) -> CatalogCache: ...
 
     @property
     def database(self) -> Database: ...
@@ -210,15 +216,16 @@ class PageRoute(APIRoute):
             except Problem as problem:
                 if wants_json(request):
                     raise
-                return _explanation(request, problem)
+                return explanation(request, problem)
 
         return handle_or_explain
 
 
-def _explanation(request: Request, problem: Problem) -> Response:
+def explanation(request: Request, problem: Problem, *, root: str = "..") -> Response:
+    """A refusal as a page. `root` leads from the address of the page to ours."""
     kind = {404: "unknown", 410: "expired"}.get(problem.status, "refused")
     return page(
-        "refused.html", language=language_of(request, None), status=problem.status, kind=kind, detail=problem.detail
+        "refused.html", language=language_of(request, None), status=problem.status, kind=kind, detail=problem.detail, root=root
     )
 
 

@@ -1,10 +1,12 @@
-"""The routes of the pages: the receipt, the progress of a matter, the widget's demo, the agents' console."""
+"""The routes of the pages: the receipt, the progress of a matter, forms, the widget's demo, the agents' console."""
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from app.web import file_page, progress_page, receipt_page
+from app.web import file_page, form_page, progress_page, receipt_page
 from app.web.answering import SCRIPT_POLICY, PageRoute, asset_response, context_of, page
 
 _READ = ["GET", "HEAD"]
@@ -31,6 +33,16 @@ async def answer_receipt(request: Request, token: str) -> Response:
 @router.api_route("/c/{token}", methods=_READ)
 async def show_progress(request: Request, token: str) -> Response:
     return await progress_page.show(context_of(request), request, token)
+
+
+@router.api_route("/forms/{channel_id}", methods=_READ)
+async def show_form(request: Request, channel_id: UUID) -> Response:
+    return await form_page.show(context_of(request), request, channel_id)
+
+
+@router.api_route("/forms/{channel_id}/thanks", methods=_READ)
+async def thank(request: Request, channel_id: UUID) -> Response:
+    return await form_page.thank(context_of(request), request, channel_id)
 
 
 @router.api_route("/files/{token}", methods=_READ)

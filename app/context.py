@@ -57,8 +57,13 @@ class Context:
         """One file of a conversation, for its customer."""
         return self._link("files", "file", attachment_id)
 
-    def _link(self, page: str, purpose: str, subject: UUID) -> str:
-        token = self.vault.sign(purpose, subject, valid_s=self.settings.receipt_valid_days * 86_400)
+    def media_link(self, attachment_id: UUID) -> str:
+        """One file of ours, for the provider that sends it on."""
+        return self._link("m", "media", attachment_id, valid_s=self.settings.media_link_s)
+
+    def _link(self, page: str, purpose: str, subject: UUID, *, valid_s: int | None = None) -> str:
+        long_s = self.settings.receipt_valid_days * 86_400
+        token = self.vault.sign(purpose, subject, valid_s=long_s if valid_s is None else valid_s)
         return f"{self.settings.base_url}/{page}/{token}"
 
 

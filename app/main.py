@@ -19,7 +19,9 @@ from app.catalog import CatalogCache
 from app.complaints.actions import Reminder
 from app.context import Context
 from app.conversations import limits, pausing
-from app.db import Database
+from app.db import Database, settings_of
+from app.delivery import accounts, orphans
+from app.delivery.health import Health
 from app.delivery.hooks import Hooks
 from app.delivery.sender import Sender
 from app.delivery.webhooks import loops as webhook_loops
@@ -46,7 +48,7 @@ from app.sla import actions, arming, attainment
 from app.sla.watcher import Watcher
 from app.socket_frames import CLOSE_RESTART, frame
 from app.wakeups import Wakeups
-from app.web import form_page, pages
+from app.web import form_page, media_link, pages
 
 DRAIN_S = 10
 PATIENCE_S = 3
@@ -89,6 +91,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
         settings,
         context.http,
         store_read=lambda sha256: context.files.open_path(sha256).read_bytes(),
+        link=context.media_link,
         poke=outbox.set,
     )
     media = wakeups.subscribe(MEDIA)
@@ -98,6 +101,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     found = wakeups.subscribe(MAILBOXES, CATALOG)
     mailboxes = Mailboxes(database, context.catalog, context.intake, settings, poke=found)
     called = wakeups.subscribe(actions.TOPIC)
+    health = Health(database, context.catalog, settings, context.http)
     hooks = Hooks(database, context.vault, settings, poke=called.set)
     escalations = Escalations(database, context.catalog)
     dispatcher = Dispatcher(database, context.catalog, settings)
@@ -118,6 +122,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("presence-renewal", renew, asyncio.Event(), tick_s=settings.session_lease_s / 3)
     background.add("presence-reaper", reap, wakeups.subscribe(presence.TOPIC), tick_s=15)
     background.add("sender", sender.step, outbox, tick_s=30)
+    background.add("accounts", health.step, wakeups.subscribe(accounts.TOPIC), tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("puller", puller.step, rung, tick_s=30)
     background.add("mailboxes", mailboxes.step, found, tick_s=30)
@@ -140,6 +145,7 @@ async def _housekeeping(database: Database) -> None:
     """What is no longer needed goes."""
     async with database.begin() as session:
         await edge.forget_keys(session)
+        await orphans.expire(session, after_s=settings_of(session).orphan_status_s)
         await form_marks.forget(session)
 
 
@@ -178,6 +184,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     _add_probes(app)
     for router in (webhooks.router, live.router, widget.router, endpoints.router()):
         app.include_router(router)  # looked through in this order: the hot paths first
+    app.include_router(media_link.router)
     pages.mount(app)
     return app
 

@@ -71,8 +71,8 @@ class Settings(BaseSettings):
     breaker_pause_s: float = Field(default=10, gt=0, description="how long at first; each further failure doubles it")
     breaker_longest_s: float = Field(default=600, gt=0)
     reauth_probe_s: float = Field(default=60, gt=0, description="when refused credentials are tried again, at first")
-    media_link_s: float = Field(
-        default=86_400, ge=60, description="how long a provider may fetch a file that we sent by link"
+    media_link_s: int = Field(
+        default=43_200, ge=60, description="how long a provider may fetch a file that we sent by link"
     )
     orphan_status_s: float = Field(
         default=3_600, gt=0, description="how long a status of a message that is not known yet is kept"

@@ -45,7 +45,7 @@ _READ = text("""
             AND coalesce(w.identity, c.identity_id) IN (i.id, i.same_as)
             AND (r.reason = 'opt_out' OR NOT EXISTS (
                 SELECT 1 FROM message m WHERE m.conversation_id = c.id AND m.direction = 'inbound'
-                AND (m.created_at > r.created_at OR m.sent_at > r.at)))) AS refusals
+                AND m.content->'automatic' IS NULL AND (m.created_at > r.created_at OR m.sent_at > r.at)))) AS refusals
     FROM unnest(CAST(:ids AS uuid[]), CAST(:channels AS uuid[]), CAST(:identities AS uuid[])) AS w(id, channel, identity)
     JOIN conversation c ON c.id = w.id
     JOIN channel ch ON ch.id = coalesce(w.channel, c.channel_id)

@@ -15,9 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog
 from app.context import Context
+from app.delivery import reach
 from app.desk import auth, memory, protocol, snapshot
 from app.desk.auth import Principal
-from app.desk.endpoints import actions, by_hand, taking_part
+from app.desk.endpoints import actions, by_hand, calling, sending, taking_part
 from app.desk.endpoints.conversation_shapes import MessageShape
 from app.errors import Conflict
 from app.events import shapes
@@ -27,7 +28,7 @@ from app.wakeups import tell
 
 Answer = dict[str, Any]
 B = TypeVar("B", bound=BaseModel)
-_FRAME_FIELDS = {"id", "type", "conversation_id"}
+_FRAME_FIELDS = {"id", "type", "conversation_id", "message_id"}
 _READ = text(
     "INSERT INTO agent_read AS r (conversation_id, agent_id, seq) VALUES (:conversation, :agent, :seq) "
     "ON CONFLICT (conversation_id, agent_id) DO UPDATE SET seq = greatest(r.seq, excluded.seq) RETURNING seq"
@@ -90,10 +91,11 @@ async def _set_availability(desk: Desk, command: protocol.SetAvailability) -> An
 async def _accept(desk: Desk, command: protocol.AcceptOffer) -> Answer:
     conversation = await offers.accept(desk.session, offer_id=command.offer_id, agent=desk.agent)
     await desk.session.refresh(conversation)
+    known = await reach.of(desk.session, conversation)
     return {
         "offer_id": str(command.offer_id),
         "conversation_id": str(conversation.id),
-        "conversation": shapes.conversation(conversation),
+        "conversation": {**shapes.conversation(conversation), "capabilities": reach.shape(known)},
     }
 
 
@@ -111,6 +113,12 @@ async def _reject(desk: Desk, command: protocol.RejectOffer) -> Answer:
 async def _send(desk: Desk, command: protocol.SendMessage) -> Answer:
     given = _body(actions.NewMessage, command)
     return _sent(await actions.send_message(command.conversation_id, given, desk.session, desk.principal))
+
+
+async def _resend(desk: Desk, command: protocol.ResendMessage) -> Answer:
+    given = _body(sending.Resending, command)
+    shown = await sending.resend(command.conversation_id, command.message_id, desk.session, desk.principal, given=given)
+    return _sent(shown)
 
 
 def _sent(message: MessageShape) -> Answer:
@@ -173,6 +181,13 @@ async def _resolve(desk: Desk, command: protocol.Resolve) -> Answer:
     return {"conversation": shown.model_dump(mode="json")}
 
 
+async def _call(desk: Desk, command: protocol.CallCustomer) -> Answer:
+    given = _body(calling.NewCall, command)
+    return _sent(
+        await calling.call_customer(command.conversation_id, desk.session, desk.context, desk.principal, given)
+    )
+
+
 async def _pick_up(desk: Desk, command: protocol.PickUp) -> Answer:
     shown = await by_hand.pick_up(command.conversation_id, desk.session, desk.principal)
     return {"conversation": shown.model_dump(mode="json")}
@@ -226,11 +241,13 @@ _HANDLERS: dict[type[Any], Callable[[Desk, Any], Awaitable[Answer]]] = {
     protocol.AcceptOffer: _accept,
     protocol.RejectOffer: _reject,
     protocol.SendMessage: _send,
+    protocol.ResendMessage: _resend,
     protocol.Typing: _typing,
     protocol.ReadConversation: _read,
     protocol.Transfer: _transfer,
     protocol.Classify: _classify,
     protocol.Resolve: _resolve,
+    protocol.CallCustomer: _call,
     protocol.PickUp: _pick_up,
     protocol.Take: _take,
     protocol.Assign: _assign,

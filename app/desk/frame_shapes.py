@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from app.desk.capability_shapes import ConversationCapabilities
 from app.events.frames import Conversation, Count, Place, Wire
 from app.models.words import (
     Availability,
@@ -45,9 +46,10 @@ class QueueCounts(Wire):
 
 
 class OwnConversation(Conversation):
-    """`read_seq` is how far the agent has read."""
+    """`read_seq` is how far the agent has read, `capabilities` what its channel takes now."""
 
     read_seq: Place
+    capabilities: ConversationCapabilities
 
 
 class OfferedConversation(Conversation):

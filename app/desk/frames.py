@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, TypeAdapter
 
+from app.desk.capability_shapes import ChannelNews, DeskChannel, RefusedShape
 from app.desk.frame_shapes import (
     Agent,
     Change,
@@ -30,7 +31,8 @@ from app.models.words import Availability, Role
 
 
 class Welcome(ServerFrame):
-    """The answer to hello: who you are, your open offers, conversations and queues, and where the stream goes on.
+    """The answer to hello: who you are, your open offers, conversations and queues, the channels with what each can
+    carry, and where the stream goes on.
 
     Supervisors are shown every queue.
     """
@@ -44,10 +46,12 @@ class Welcome(ServerFrame):
     offers: list[Offered]
     conversations: list[OwnConversation]
     queues: list[QueueCounts]
+    channels: list[DeskChannel]
 
 
 class Ok(ServerFrame):
-    """The command `re` was done and committed; its results are beside."""
+    """The command `re` was done and committed; its results are beside. What `offer.accept` answers has the conversation
+    with its `capabilities`: what its channel takes now."""
 
     model_config = ConfigDict(extra="allow")
     type: Literal["ok"]
@@ -93,7 +97,8 @@ class ConversationCreated(Event):
 
 class ConversationUpdated(Event):
     """`changed` names the fields that did: status, queue, classification (with `source`, `reason` and the rules that
-    `fired`), a transfer, participants, or files of `message_id` that were fetched."""
+    `fired`), a transfer, participants, files of `message_id` that were fetched, or `refusals`: whether the customer is
+    not to be written to on its channel."""
 
     type: Literal["conversation.updated"]
     conversation: Conversation
@@ -106,6 +111,7 @@ class ConversationUpdated(Event):
     participants: list[ParticipantShape] | None = None
     message_id: UUID | None = None
     attachments: list[frames.File] | None = None
+    refusals: list[RefusedShape] | None = None
 
 
 class ConversationAssigned(Event):
@@ -235,6 +241,13 @@ class QueuesChanged(ServerFrame):
     queues: list[QueueCounts]
 
 
+class ChannelUpdated(ServerFrame):
+    """For supervisors: an account is limited, refused or does not answer, or is well again."""
+
+    type: Literal["channel.updated"]
+    channel: ChannelNews
+
+
 class ConversationRead(ServerFrame):
     """You have read up to `seq`, on another socket."""
 
@@ -271,6 +284,7 @@ EPHEMERAL: tuple[type[ServerFrame], ...] = (
     PresenceUpdated,
     QueueCounted,
     QueuesChanged,
+    ChannelUpdated,
     ConversationRead,
     frames.ResyncRequired,
     frames.Draining,

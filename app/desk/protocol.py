@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from app.desk.endpoints import actions, by_hand, taking_part
+from app.desk.endpoints import actions, by_hand, calling, sending, taking_part
 
 CommandId = Annotated[
     Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] | int,
@@ -69,6 +69,14 @@ class SendMessage(Command, actions.NewMessage):
         return self.id is not None and self.client_message_id is None
 
 
+class ResendMessage(Command, sending.Resending):
+    """Send again what failed, or may never have arrived; what is on its way, or was sent, is left as it is."""
+
+    type: Literal["message.resend"]
+    conversation_id: UUID
+    message_id: UUID
+
+
 class Typing(Command):
     """Ephemeral: shown to the customer and to colleagues, never stored."""
 
@@ -107,6 +115,16 @@ class Resolve(Command, actions.Resolution):
     once = True
     type: Literal["conversation.resolve"]
     conversation_id: UUID
+
+
+class CallCustomer(Command, calling.NewCall):
+    """Call the customer back: your telephone rings first. The answer names the message that is the call."""
+
+    type: Literal["conversation.call"]
+    conversation_id: UUID
+
+    def is_remembered(self) -> bool:
+        return self.id is not None and self.client_message_id is None
 
 
 class PickUp(Command):
@@ -192,11 +210,13 @@ DeskCommand = Annotated[
     | AcceptOffer
     | RejectOffer
     | SendMessage
+    | ResendMessage
     | Typing
     | ReadConversation
     | Transfer
     | Classify
     | Resolve
+    | CallCustomer
     | PickUp
     | Take
     | Assign

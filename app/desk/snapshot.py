@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +11,13 @@ from sqlalchemy import select as columns
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.channels import capable
+from app.channels.registry import ADAPTERS
 from app.context import Context
+from app.delivery import accounts, reach
 from app.events import shapes
 from app.events.stream import Viewer
-from app.models import Agent, AgentRead, Conversation, Participant
+from app.models import Agent, AgentRead, Channel, Conversation, Participant
 from app.models.words import ConversationStatus
 from app.routing import counts, offers
 from app.routing.availability import presence_fact
@@ -66,10 +70,40 @@ async def of_agent(session: AsyncSession, agent_id: UUID) -> tuple[Viewer, dict[
             "queue_ids": sorted(map(str, viewer.queues)),
         },
         "offers": await offers.pending_of(session, agent_id=agent_id),
-        "conversations": [{**shapes.conversation(conversation), "read_seq": seq} for conversation, seq in mine.all()],
+        "conversations": await _own(session, mine.all()),
         "queues": await queues_watched(session, viewer),
+        "channels": await channels_shown(session),
     }
     return viewer, shown
+
+
+async def _own(session: AsyncSession, mine: Sequence[Any]) -> list[dict[str, Any]]:
+    known = await reach.of_many(session, [conversation.id for conversation, _ in mine])
+    return [
+        {**shapes.conversation(row), "read_seq": seq, "capabilities": reach.shape(known[row.id])} for row, seq in mine
+    ]
+
+
+async def channels_shown(session: AsyncSession) -> list[dict[str, Any]]:
+    """What each active channel can carry, and how its account stands."""
+    rows = (await session.exec(select(Channel).where(col(Channel.active)).order_by(col(Channel.id)))).all()
+    states = await accounts.shown(session, [row.id for row in rows])
+    return [
+        {
+            "id": str(row.id),
+            "type": row.type,
+            "name": row.name,
+            "capabilities": capabilities_of(row),
+            "account": states[row.id],
+        }
+        for row in rows
+    ]
+
+
+def capabilities_of(row: Channel) -> dict[str, Any]:
+    """Of a channel as such, with the rule of its window."""
+    can = capable.capabilities(ADAPTERS.get(row.type), row.config, row.limits)
+    return {**capable.shape(can), "window": capable.rules(can)}
 
 
 async def queues_watched(session: AsyncSession, viewer: Viewer) -> list[dict[str, Any]]:

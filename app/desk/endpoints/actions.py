@@ -9,8 +9,10 @@ from pydantic import AwareDatetime, Field
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import clock
+from app.channels.base import Template
 from app.conversations import classification, closing, pausing, replies
 from app.desk.auth import CurrentPrincipal, Principal, may_speak, require_act, visible_locked
+from app.desk.capability_shapes import TemplateUse
 from app.desk.endpoints import attachments
 from app.desk.endpoints.conversation_shapes import ConversationShape, MessageShape, ReceiptShape, ResolvedShape
 from app.desk.endpoints.shared import Body, CatalogDep, ContextDep, Name, Text, api_router
@@ -28,7 +30,8 @@ Part = Annotated[Text, Field(min_length=1, max_length=closing.PART_LIMIT)]
 class NewMessage(Body):
     """`attachments` are ids of uploads. The same `client_message_id` twice is one message.
 
-    A note may name colleagues (`mentions`): they are told, and help from now on where they could not see it before.
+    A note may name colleagues (`mentions`): they are told, and help from now on where they could not see it before. A
+    reply may be a `template` instead of a text; `anyway` sends it also to an address that did not work lately.
     """
 
     kind: Literal[MessageKind.REPLY, MessageKind.NOTE] = MessageKind.REPLY
@@ -36,6 +39,8 @@ class NewMessage(Body):
     attachments: Annotated[list[UUID], Field(max_length=20)] = Field(default_factory=list)
     client_message_id: Name | None = None
     mentions: Annotated[list[UUID], Field(max_length=20)] = Field(default_factory=list)
+    template: TemplateUse | None = None
+    anyway: bool = False
 
 
 class Correction(Body):
@@ -96,7 +101,10 @@ async def _require_voice(session: AsyncSession, principal: Principal, conversati
 async def send_message(
     conversation_id: UUID, given: NewMessage, session: SessionDep, principal: CurrentPrincipal
 ) -> MessageShape:
-    """A reply goes to the customer on their channel; a note stays inside, from anyone who sees the conversation."""
+    """A reply goes to the customer on their channel; a note stays inside, from anyone who sees the conversation.
+
+    Refused with `window-closed` or `recipient-refused` when it cannot go out now; both say what else is possible.
+    """
     conversation = await visible_locked(session, principal, conversation_id)
     if given.kind is MessageKind.REPLY:
         await _require_voice(session, principal, conversation)
@@ -109,6 +117,8 @@ async def send_message(
         client_message_id=given.client_message_id,
         attachments=await attachments.to_send(session, principal, given.attachments),
         mentions=given.mentions,
+        template=Template(**given.template.model_dump()) if given.template else None,
+        anyway=given.anyway,
     )
     await session.flush()
     await attachments.bind(session, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,10 +12,13 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import open_secrets, seal_secrets
+from app.channels.capable import Limits
 from app.channels.config import split
 from app.channels.registry import ADAPTERS
 from app.context import Context
+from app.delivery import accounts
 from app.desk.auth import Admin
+from app.desk.capability_shapes import AccountShape, ChannelCapabilities
 from app.desk.endpoints.shared import (
     Body,
     ContextDep,
@@ -34,6 +38,7 @@ from app.desk.endpoints.shared import (
     save,
     tag,
 )
+from app.desk.snapshot import capabilities_of
 from app.edge import SessionDep
 from app.errors import Invalid
 from app.models import Channel, Queue
@@ -51,22 +56,25 @@ class NewChannel(Body):
     name: Name
     queue_id: UUID | None = None
     config: Config = Field(default_factory=dict)
+    limits: Limits | None = None
     active: bool = True
 
 
 class ChannelChange(Body):
-    """`config` is merged into what is there; null takes an optional field out."""
+    """`config` is merged into what is there; null takes an optional field out. `limits` replace those that were there."""
 
     name: Name | None = None
     queue_id: UUID | None = None
     config: Config | None = None
+    limits: Limits | None = None
     active: bool | None = None
 
     _not_null = model_validator(mode="after")(not_null("name", "config", "active"))
 
 
 class ChannelShape(Shape):
-    """`secrets_set` names the secrets that are stored."""
+    """`secrets_set` names the secrets that are stored. `limits` are the operator's own figures, `capabilities` what
+    holds with them; `account` is how it stands at its provider."""
 
     id: UUID
     type: str
@@ -75,15 +83,25 @@ class ChannelShape(Shape):
     config: dict[str, Any]
     secrets_set: list[str]
     webhook_url: str
+    limits: dict[str, Any]
+    capabilities: ChannelCapabilities
+    account: AccountShape
     active: bool
     version: int
     created_at: Moment
     updated_at: Moment
 
 
-def _shape(context: Context, row: Channel) -> ChannelShape:
+async def _shape(session: AsyncSession, context: Context, row: Channel) -> ChannelShape:
+    return _shaped(context, row, (await accounts.shown(session, [row.id]))[row.id])
+
+
+def _shaped(context: Context, row: Channel, account: Mapping[str, Any]) -> ChannelShape:
     return ChannelShape(
-        **row.model_dump(exclude={"secrets"}),
+        **row.model_dump(exclude={"secrets", "limits"}),
+        limits=row.limits or {},
+        capabilities=ChannelCapabilities.model_validate(capabilities_of(row)),
+        account=AccountShape.model_validate(account),
         secrets_set=sorted(name for name, value in open_secrets(context.vault, row.secrets).items() if value),
         webhook_url=f"{context.settings.base_url}/channels/{row.id}/webhook",
     )
@@ -124,12 +142,13 @@ async def create_channel(
     config = _checked(given.type, given.config)
     await _require_queue(session, given.queue_id)
     row = Channel(type=given.type, name=given.name, queue_id=given.queue_id, secrets="", active=given.active)
+    row.limits = given.limits.model_dump(exclude_unset=True) if given.limits else None
     _put_config(context.vault, row, config)
     await save(session, row)
     await record(session, principal, "channel.created", id=row.id, type=row.type, name=row.name)
     await context.catalog.changed(session)
     tag(response, row)
-    return _shape(context, row)
+    return await _shape(session, context, row)
 
 
 @router.get("/channels")
@@ -147,7 +166,8 @@ async def list_channels(
     if active is not None:
         statement = statement.where(col(Channel.active) == active)
     rows, cursor = await page_of(session, statement, col(Channel.id), paging)
-    return Page(items=[_shape(context, row) for row in rows], next_cursor=cursor)
+    states = await accounts.shown(session, [row.id for row in rows])
+    return Page(items=[_shaped(context, row, states[row.id]) for row in rows], next_cursor=cursor)
 
 
 @router.get("/channels/{channel_id}")
@@ -156,7 +176,7 @@ async def get_channel(
 ) -> ChannelShape:
     row = await one(session, Channel, channel_id, _WHAT)
     tag(response, row)
-    return _shape(context, row)
+    return await _shape(session, context, row)
 
 
 @router.patch("/channels/{channel_id}")
@@ -181,11 +201,12 @@ async def change_channel(
         kept = {name: value for name, value in merged.items() if value is not None}
         _put_config(context.vault, row, _checked(row.type, kept))
         changed += [f"config.{name}" for name in wish]
+        await accounts.cleared(session, row.id)
     await save(session, row, new_version=True)
     await record(session, principal, "channel.updated", id=row.id, changed=changed)
     await context.catalog.changed(session)
     tag(response, row)
-    return _shape(context, row)
+    return await _shape(session, context, row)
 
 
 @router.delete("/channels/{channel_id}", status_code=204)

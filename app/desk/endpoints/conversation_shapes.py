@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from app.desk.capability_shapes import ConversationCapabilities
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.shared import Moment, Shape
 from app.events import shapes
@@ -85,6 +86,7 @@ class ConversationDetail(ConversationShape):
     participants: list[ParticipantShape]
     sla: list[dict[str, Any]]
     offer: PendingOffer | None
+    capabilities: ConversationCapabilities
     progress_url: str = Field(description="the customer's page about this matter, without an account")
 
 

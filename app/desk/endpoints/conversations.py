@@ -13,7 +13,9 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import participants, queries
+from app.delivery import reach
 from app.desk.auth import CurrentPrincipal, Principal, visible, visible_filter
+from app.desk.capability_shapes import ConversationCapabilities
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.conversation_shapes import (
     AuthorShape,
@@ -86,7 +88,7 @@ def _of_team(team_id: UUID) -> ColumnElement[bool]:
 async def get_conversation(
     conversation_id: UUID, session: SessionDep, context: ContextDep, principal: CurrentPrincipal
 ) -> ConversationDetail:
-    """With its contact, its SLA clocks and the offer that is open."""
+    """With its contact, its SLA clocks, the offer that is open, and what its channel takes now."""
     row = await visible(session, principal, conversation_id)
     contact = await queries.contact_of(session, row)
     offers = await session.exec(
@@ -100,6 +102,7 @@ async def get_conversation(
         participants=everybody,
         sla=await explain_clocks(session, row),
         offer=PendingOffer.model_validate(offer) if offer else None,
+        capabilities=ConversationCapabilities.model_validate(reach.shape(await reach.of(session, row))),
         progress_url=context.progress_link(row.id),
     )
 

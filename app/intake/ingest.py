@@ -22,12 +22,13 @@ from app.channels.base import (
     InboundFile,
     InboundMessage,
     Parsed,
+    Refusal,
     RemoteFile,
     StatusUpdate,
 )
 from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
-from app.delivery import receipts
+from app.delivery import receipts, refusals
 from app.errors import Conflict, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
@@ -184,6 +185,7 @@ class Intake:
         await self._apply_echoes(account, parsed.echoes)
         await self._apply_changes(account.id, parsed.changes)
         await self._apply_statuses(account.id, parsed.statuses)
+        await self._apply_refusals(account.id, parsed.refusals)
 
     def _told(self, account: ChannelAccount, entry: Entry, parsed: Parsed, stored: list[Stored]) -> list[Stored]:
         _logger.info(
@@ -316,8 +318,12 @@ class Intake:
 
     async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
         for status in statuses:
+            await receipts.take(self._database, channel_id, status)
+
+    async def _apply_refusals(self, channel_id: UUID, said: Sequence[Refusal]) -> None:
+        for refusal in said:
             async with self._database.begin() as session:
-                await receipts.apply(session, channel_id, status)
+                await refusals.apply(session, channel_id, refusal)
 
 
 class _NotReady(Exception):

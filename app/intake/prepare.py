@@ -163,7 +163,7 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "address": dict(sender.address),
         "text": message.text,
         "subject": message.subject,
-        "content": dict(message.content),
+        "content": {**message.content, **({"automatic": True} if message.automatic else {})},
         "automatic": message.automatic,
         "attachments": files,
         "thread_key": message.thread_key,

@@ -172,9 +172,17 @@ class CatalogCache:
                 {**channel.config, **open_secrets(self._vault, channel.secrets)}
             )
         except (ValidationError, BadToken) as error:
-            _logger.error("channel cannot be read", channel_id=channel.id, error=str(error))
+            _logger.error("channel cannot be read", channel_id=channel.id, type=channel.type, error=_why(error))
             return None
         return ChannelAccount(channel.id, channel.type, channel.name, channel.queue_id, adapter, config)
+
+
+def _why(error: ValidationError | BadToken) -> str:
+    """Without the values: a package's configuration may not hide them, and some are secrets."""
+    if isinstance(error, BadToken):
+        return str(error)
+    listed = error.errors(include_input=False, include_context=False, include_url=False)
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in listed)
 
 
 def _hours(row: Calendar) -> Hours | None:

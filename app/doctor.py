@@ -14,6 +14,7 @@ from app import embedded, keys
 from app import migrate as migrations
 from app.catalog import CatalogCache, ChannelAccount
 from app.channels.base import Checking, SendError
+from app.channels.registry import ADDED, FAULTS
 from app.db import MIN_SERVER_VERSION, Database, wait_until_up
 from app.server import prepare
 from app.settings import Settings
@@ -56,11 +57,12 @@ def run(settings: Settings) -> int:
 
 async def _check(settings: Settings) -> list[tuple[str, str | None]]:
     assert settings.database_url is not None
-    findings: list[tuple[str, str | None]] = []
+    findings = _packages()
     try:
         version = await wait_until_up(settings.database_url, timeout_s=3)
     except Exception as error:
-        return [("database answers", f"{type(error).__name__}: {error}; is DATABASE_URL right?")]
+        fault = f"{type(error).__name__}: {error}; is DATABASE_URL right?"
+        return [*findings, ("database answers", fault)]
     old = f"it is {version // 10_000}, 15 or newer is needed" if version < MIN_SERVER_VERSION else None
     findings.append(("database answers and is new enough", old))
     database = Database(settings)
@@ -87,6 +89,14 @@ async def _check(settings: Settings) -> list[tuple[str, str | None]]:
     return findings
 
 
+def _packages() -> list[tuple[str, str | None]]:
+    """The channel types that other packages bring, and those that could not be taken."""
+    return [
+        *((f"channel type {one.adapter.type}, of {one.package}", None) for one in ADDED),
+        *((f"channel type {fault.name}, of {fault.package}", fault.why) for fault in FAULTS),
+    ]
+
+
 async def _skew(connection: object) -> str | None:
     from app.clock import now
 
@@ -97,15 +107,21 @@ async def _skew(connection: object) -> str | None:
 
 async def _channels(database: Database, vault: Vault) -> list[tuple[str, str | None]]:
     async with database.begin() as session:
-        active = (await session.execute(text("SELECT id, name FROM channel WHERE active"))).all()
+        statement = text("SELECT id, name, type FROM channel WHERE active ORDER BY type, name, id")
+        active = (await session.execute(statement)).all()
     readable = (await CatalogCache(database, vault, Wakeups(database)).current()).channels
     findings: list[tuple[str, str | None]] = []
     async with httpx.AsyncClient(follow_redirects=False, timeout=_PATIENCE_S) as http:
-        for id, name in active:
+        for id, name, kind in active:
             account = readable.get(id)
             fault = "its configuration cannot be read; see the log" if account is None else await _try(account, http)
-            findings.append((f"channel {name}", fault))
+            findings.append((f"channel {name} ({kind}{_tried(account)})", fault))
     return findings
+
+
+def _tried(account: ChannelAccount | None) -> str:
+    """So that nobody takes a channel that was not tried for one that works."""
+    return ", nothing to try" if account is not None and not isinstance(account.adapter, Checking) else ""
 
 
 async def _try(account: ChannelAccount, http: httpx.AsyncClient) -> str | None:

@@ -16,6 +16,7 @@ from app import __version__, edge, keys, log, migrate, problems
 from app.background import Background
 from app.catalog import TOPIC as CATALOG
 from app.catalog import CatalogCache
+from app.channels.registry import FAULTS
 from app.complaints.actions import Reminder
 from app.context import Context
 from app.conversations import limits, pausing
@@ -40,6 +41,7 @@ from app.intake.media import Fetcher
 from app.intake.pulling import TOPIC as PULL
 from app.intake.pulling import Puller
 from app.intake.store import FileStore
+from app.intake.walk_ins import WalkIns
 from app.routing import counts, endings, offers, patience, presence
 from app.routing.dispatcher import Dispatcher
 from app.routing.escalation import Escalations
@@ -57,6 +59,8 @@ _logger = log.get("main")
 
 async def open_context(settings: Settings) -> Context:
     """Everything a process shares, connected. The caller closes it with `close_context`."""
+    for fault in FAULTS:
+        _logger.error("channel type left out", name=fault.name, package=fault.package, why=fault.why)
     database = Database(settings)
     vault = await keys.open_vault(database, settings)
     wakeups = Wakeups(database)
@@ -76,6 +80,7 @@ async def open_context(settings: Settings) -> Context:
         limits=widget_limits(settings),
     )
     context.forms = Forms(context, form_page.Pages())
+    context.walk_ins = WalkIns(context)
     return context
 
 

@@ -1,5 +1,6 @@
-"""The channel types that this installation has."""
+"""The channel types that this installation has: ours, and those of other packages beside it."""
 
+from app.channels import plugins
 from app.channels.base import Adapter
 from app.channels.form import FormAdapter
 from app.channels.instagram import InstagramAdapter
@@ -34,4 +35,5 @@ _ALL: tuple[Adapter, ...] = (
     FormAdapter(),
     WalkInAdapter(),
 )
-ADAPTERS: dict[str, Adapter] = {adapter.type: adapter for adapter in _ALL}
+ADDED, FAULTS = plugins.load({adapter.type for adapter in _ALL})
+ADAPTERS: dict[str, Adapter] = {adapter.type: adapter for adapter in (*_ALL, *(one.adapter for one in ADDED))}

@@ -1,0 +1,1 @@
+"""The Pigeon messenger as a channel of Roundtrip."""

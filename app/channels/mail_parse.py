@@ -111,7 +111,7 @@ def _message(
     digest = hashlib.sha256(raw).hexdigest()
     sender = _sender(headers, parts.charset, envelope_from)
     automatic = mail_automatic.why(headers, mail.message, sender.value, envelope_from=envelope_from, own=ours)
-    text, full = _texts(parts)
+    text, full = _texts(parts, sender)
     content = mail_content.content(headers, parts, text=text, full=full, automatic=automatic, sender=sender)
     if trusted:
         content["authentication"] = mail_auth.read(headers, trusted=trusted, sender=sender.value)
@@ -202,10 +202,10 @@ def _references(headers: Headers) -> list[str]:
     return list(dict.fromkeys(ids))[:_REFERENCES_LIMIT]
 
 
-def _texts(parts: mail_parts.Parts) -> tuple[str, str]:
+def _texts(parts: mail_parts.Parts, sender: Sender) -> tuple[str, str]:
     """`(the new words, everything)`."""
     full = "\n\n".join(text.whole.strip("\r\n") for text in parts.texts if text.whole.strip())
     own = "\n\n".join(text.own.strip("\r\n") for text in parts.texts if text.own.strip())
     full = full.replace("\r\n", "\n")[:FULL_TEXT_LIMIT].strip()
     own = own.replace("\r\n", "\n")[:FULL_TEXT_LIMIT].strip()
-    return clean(mail_text.visible(own or full), TEXT_LIMIT), full
+    return clean(mail_text.visible(own or full, name=sender.name, email=sender.email), TEXT_LIMIT), full

@@ -7,7 +7,7 @@ Works on lines, each looked at a bounded number of times with patterns that cann
 import re
 from collections.abc import Sequence
 
-from app.channels import mail_quotes
+from app.channels import mail_quotes, mail_signed
 
 _SIGNATURE_LINES = 30
 _TORN_FROM = 60
@@ -38,9 +38,19 @@ _SENT_FROM = re.compile(
 )
 
 
-def visible(text: str) -> str:
-    """What the sender has written now. A mail that is nothing but quotes or a signature stays as it is."""
-    return without_signature(without_quotes(text))
+def visible(text: str, *, name: str | None = None, email: str | None = None) -> str:
+    """What the sender has written now. A mail that is nothing but quotes or a signature stays as it is.
+
+    By `name` and `email`, the sender's, a signature is known that has no mark above it.
+    """
+    return unsigned(without_signature(without_quotes(text)), name=name, email=email)[0]
+
+
+def unsigned(text: str, *, name: str | None, email: str | None) -> tuple[str, str]:
+    """`(the text, the signature)`: where the sender's own name begins one."""
+    lines = _lines(text)
+    place = mail_signed.start(lines, name=name, email=email)
+    return (text, "") if place is None else (_joined(lines[:place]), _joined(lines[place:]))
 
 
 def without_quotes(text: str) -> str:

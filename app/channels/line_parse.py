@@ -3,7 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from app.channels.base import Change, ChangeKind, InboundMessage, Parsed, RemoteFile, Sender
+from app.channels.base import (
+    Change,
+    ChangeKind,
+    InboundMessage,
+    Parsed,
+    Refusal,
+    RefusalReason,
+    RemoteFile,
+    Sender,
+)
 from app.channels.meta import BadItem, Found, Json, digest, moment, obj, sequence
 from app.channels.text import clean, file_name, key, scrub, word
 
@@ -197,9 +206,29 @@ def _edited(event: Json, found: Found) -> None:
     )
 
 
+def _following(event: Json, found: Found) -> None:
+    """Who has unfollowed or blocked the account gets nothing until they come back."""
+    sender, left = _sender(event), event.get("type") == "unfollow"
+    stamp = key(event.get("webhookEventId")) or word(event.get("timestamp")) or ""
+    if "to" in sender.address and sender.address["to"] != sender.value:
+        raise BadItem("a group cannot follow")
+    found.refusals.append(
+        Refusal(
+            key=f"{event['type']}:{digest(sender.value, stamp)}",
+            sender=sender,
+            reason=RefusalReason.BLOCKED,
+            on=left,
+            at=moment(event.get("timestamp")),
+            detail=str(event["type"]),
+        )
+    )
+
+
 _KINDS: Mapping[str, Callable[[Json, Found], None]] = {
     "message": _message,
     "postback": _postback,
     "unsend": _unsent,
     "messageEdited": _edited,
+    "follow": _following,
+    "unfollow": _following,
 }

@@ -8,7 +8,7 @@ import httpx
 import orjson
 
 from app import clock
-from app.channels import provider, signatures, telegram_parse
+from app.channels import provider, signatures, telegram_updates
 from app.channels.base import (
     Call,
     Capabilities,
@@ -16,6 +16,7 @@ from app.channels.base import (
     Outgoing,
     Parsed,
     RemoteFile,
+    Reply,
     SendError,
     SendFailure,
     Sent,
@@ -28,6 +29,8 @@ from app.channels.text import JSONDecodeError, loads
 
 MESSAGE_LIMIT = 4096
 _PATIENCE_S = 5.0
+_TARGET = ("chat_id", "message_thread_id", "business_connection_id")
+_FETCH_LIMIT = 20_000_000  # bytes of a file that Telegram gives to bots
 _NOT_THERE = (
     "chat not found",
     "user not found",
@@ -59,7 +62,9 @@ class TelegramAdapter:
 
     type: ClassVar[str] = "telegram"
     config_model: ClassVar[ConfigModel] = TelegramConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(text_limit=MESSAGE_LIMIT, idempotent_send=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        text_limit=MESSAGE_LIMIT, idempotent_send=False, edits=True, reactions=True
+    )
 
     def verify(self, config: TelegramConfig, call: Call) -> None:
         given = call.headers.get("x-telegram-bot-api-secret-token")
@@ -67,13 +72,24 @@ class TelegramAdapter:
 
     def parse(self, config: TelegramConfig, call: Call) -> Parsed:
         try:
-            return telegram_parse.parse_update(loads(call.body))
+            return telegram_updates.parse_update(loads(call.body))
         except JSONDecodeError as error:
             raise Unparseable(f"not JSON: {error}") from None
 
+    def answer(self, config: TelegramConfig, call: Call, parsed: Parsed) -> Reply:
+        """A pressed button shows a turning clock until the bot answers; it may do so in its answer to the call."""
+        try:
+            query = telegram_updates.callback_of(loads(call.body))
+        except JSONDecodeError:
+            query = None
+        if query is None:
+            return Reply(b"")
+        body = {"method": "answerCallbackQuery", "callback_query_id": query}
+        return Reply(orjson.dumps(body), "application/json")
+
     async def send(self, config: TelegramConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         """A long text goes out as several messages; `provider_message_id` is that of the last."""
-        target = {name: outgoing.address[name] for name in ("chat_id", "message_thread_id") if name in outgoing.address}
+        target = {name: outgoing.address[name] for name in _TARGET if name in outgoing.address}
         if "chat_id" not in target:
             raise SendError(SendFailure.RECIPIENT, "the address has no chat_id")
         if outgoing.files:
@@ -98,6 +114,8 @@ class TelegramAdapter:
 
     async def fetch(self, config: TelegramConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """The bytes of a file that came with a message. Raises FetchError."""
+        if file.size is not None and file.size > _FETCH_LIMIT:
+            raise provider.FetchError(f"Telegram gives bots files of up to {_FETCH_LIMIT // 1_000_000} MB", retry=False)
         url = await _file_url(config, file, http)
         return await provider.download(http, url, limit=limit)
 
@@ -152,7 +170,7 @@ async def _send_part(
 async def _call(config: TelegramConfig, http: httpx.AsyncClient, payload: dict[str, Any]) -> Sent:
     """Raises _Refused or SendError."""
     result = await _ask(config, http, "sendMessage", payload, idempotent=False)
-    return Sent(provider_message_id=_message_key(result, payload["chat_id"]))
+    return Sent(provider_message_id=_message_key(result, payload))
 
 
 async def _ask(
@@ -191,12 +209,14 @@ def _refused(config: TelegramConfig, response: httpx.Response, answer: dict[str,
     return _Refused(code if isinstance(code, int) else response.status_code, said[:300], parameters)
 
 
-def _message_key(result: Any, chat_id: Any) -> str | None:
+def _message_key(result: Any, payload: dict[str, Any]) -> str | None:
+    """As the updates name it: by its chat, and in a business chat by the connection too."""
     if not isinstance(result, dict) or not isinstance(result.get("message_id"), int):
         return None
-    chat = result.get("chat")
+    chat, connection = result.get("chat"), payload.get("business_connection_id")
     real = chat.get("id") if isinstance(chat, dict) else None
-    return f"{real if isinstance(real, int) else chat_id}:{result['message_id']}"
+    name = f"{real if isinstance(real, int) else payload['chat_id']}:{result['message_id']}"
+    return f"{connection}:{name}" if connection else name
 
 
 def _failure(refused: _Refused) -> SendError:

@@ -1,4 +1,4 @@
-"""A Telegram update, read: which kinds are a customer's message, and what people see of each."""
+"""A Telegram message, read: what people see of each kind, who wrote it, and where an answer goes."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -20,68 +20,59 @@ _MEDIA = {
     "document": ("application/octet-stream", "document"),
 }
 # Sent by people, but nothing that we can show: the agent learns that there was something.
-_NAMED_ONLY = ("story", "paid_media", "game", "checklist", "invoice", "live_photo")
+_NAMED_ONLY = (
+    *("story", "paid_media", "game", "checklist", "invoice", "live_photo", "giveaway", "gift", "unique_gift"),
+    *("successful_payment", "users_shared", "chat_shared"),
+)
 _NOT_A_KIND = frozenset(
-    {"update_id", "message_id", "from", "chat", "date", "sender_chat", "message_thread_id", "is_topic_message"}
+    {
+        *("update_id", "message_id", "from", "chat", "date", "sender_chat", "message_thread_id", "is_topic_message"),
+        *("edit_date", "business_connection_id"),
+    }
 )
 
 
-def parse_update(update: Any) -> Parsed:
-    """One update has one kind. Only `message` is a customer's word; every other kind is named in `ignored`."""
-    if not isinstance(update, dict):
-        return Parsed(errors=("an update is an object",))
-    message = update.get("message")
-    if message is None:
-        return Parsed(ignored=_kinds(update) or ("empty",))
-    if not isinstance(message, dict):
-        return Parsed(errors=("message: not an object",))
-    try:
-        return _parse_message(message)
-    except (TypeError, ValueError, AttributeError) as error:
-        return Parsed(errors=(f"message: {type(error).__name__}: {clean(str(error), 200)}",))
-
-
-def _kinds(record: Json) -> tuple[str, ...]:
+def kinds(record: Json) -> tuple[str, ...]:
     return tuple(clean(name, 100) for name in record if name not in _NOT_A_KIND)
 
 
-def _parse_message(message: Json) -> Parsed:
+def read_message(message: Json) -> InboundMessage | Parsed:
+    """A customer's message, or why it is none."""
     chat = message.get("chat")
     chat_id = chat.get("id") if isinstance(chat, dict) else None
     message_id = message.get("message_id")
-    if not _is_int(chat_id) or not _is_int(message_id):
+    if not is_int(chat_id) or not is_int(message_id):
         return Parsed(errors=("message: chat.id or message_id is missing",))
-    author = _object(message.get("from"))
+    author = objectly(message.get("from"))
     if author.get("is_bot") is True:
         return Parsed(ignored=("message from a bot",))
-    text = _text(message)
+    text = text_of(message)
     files = _files(message)
     if not text and not files:
-        return Parsed(ignored=_kinds(message) or ("empty message",))
-    found = InboundMessage(
+        return Parsed(ignored=kinds(message) or ("empty message",))
+    return InboundMessage(
         external_id=f"{chat_id}:{message_id}",
-        sender=_sender(_object(chat), author, message),
+        sender=sender_of(objectly(chat), author, message),
         text=text,
-        sent_at=_moment(message.get("date")),
+        sent_at=moment(message.get("date")),
         files=files,
         content=_content(message),
     )
-    return Parsed(messages=(found,))
 
 
-def _sender(chat: Json, author: Json, message: Json) -> Sender:
+def sender_of(chat: Json, author: Json, message: Json) -> Sender:
     """In a group each person is somebody else than in private: an answer to one must not appear in the other."""
     chat_id, author_id = chat["id"], author.get("id")
     private = chat.get("type", "private") == "private"
     person = author or chat
     address: dict[str, Any] = {"chat_id": chat_id}
-    if message.get("is_topic_message") is True and _is_int(message.get("message_thread_id")):
+    if message.get("is_topic_message") is True and is_int(message.get("message_thread_id")):
         address["message_thread_id"] = message["message_thread_id"]
-    contact = _object(message.get("contact"))
+    contact = objectly(message.get("contact"))
     own_card = contact.get("user_id") is not None and contact.get("user_id") == author_id
     return Sender(
         kind="telegram",
-        value=str(chat_id) if private else f"{chat_id}:{author_id if _is_int(author_id) else 'group'}",
+        value=str(chat_id) if private else f"{chat_id}:{author_id if is_int(author_id) else 'group'}",
         name=_name(person) or word(chat.get("title")),
         phone=word(contact.get("phone_number"), 64) if own_card else None,
         language=word(author.get("language_code"), 35),
@@ -94,7 +85,7 @@ def _name(person: Json) -> str | None:
     return " ".join(names) or word(person.get("username"))
 
 
-def _text(message: Json) -> str:
+def text_of(message: Json) -> str:
     """What was written, or what the agent sees of a kind that has no words of its own."""
     for field in ("text", "caption"):
         if isinstance(message.get(field), str) and message[field]:
@@ -121,7 +112,7 @@ def _show_location(location: Json) -> str:
 
 def _show_poll(poll: Json) -> str:
     options = poll.get("options")
-    texts = [word(_object(option).get("text"), 1000) for option in options] if isinstance(options, list) else []
+    texts = [word(objectly(option).get("text"), 1000) for option in options] if isinstance(options, list) else []
     return "\n".join([word(poll.get("question"), 1000) or "", *(f"- {text}" for text in texts if text)]).strip()
 
 
@@ -136,6 +127,7 @@ _SHOWN: dict[str, Callable[[Json], str]] = {
     "location": _show_location,
     "poll": _show_poll,
     "dice": _show_dice,
+    "web_app_data": lambda data: word(data.get("data"), 4000) or "",
     "sticker": lambda sticker: word(sticker.get("emoji")) or "",
 }
 
@@ -185,24 +177,35 @@ def _content(message: Json) -> dict[str, Any]:
         kept["media_group_id"] = album
     if "forward_origin" in message or "forward_date" in message:
         kept["forwarded"] = True
-    replied = _object(message.get("reply_to_message"))
-    if _is_int(replied.get("message_id")):
+        if (author := _origin(objectly(message.get("forward_origin")))) is not None:
+            kept["forwarded_from"] = author
+    if (quoted := word(objectly(message.get("quote")).get("text"), 1000)) is not None:
+        kept["quote"] = quoted
+    replied = objectly(message.get("reply_to_message"))
+    if is_int(replied.get("message_id")):
         kept["reply_to"] = {"message_id": replied["message_id"], "text": word(replied.get("text"), 500)}
     return kept
 
 
-def _moment(value: Any) -> datetime | None:
+def _origin(origin: Json) -> str | None:
+    """Who wrote it first: a person, one who hides who they are, a group or a channel."""
+    chat = objectly(origin.get("sender_chat")) or objectly(origin.get("chat"))
+    person = objectly(origin.get("sender_user"))
+    return (_name(person) if person else None) or word(origin.get("sender_user_name")) or word(chat.get("title"))
+
+
+def moment(value: Any) -> datetime | None:
     try:
-        return datetime.fromtimestamp(value, UTC) if _is_int(value) and value > 0 else None
+        return datetime.fromtimestamp(value, UTC) if is_int(value) and value > 0 else None
     except (OverflowError, OSError, ValueError):
         return None
 
 
-def _object(value: Any) -> Json:
+def objectly(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _is_int(value: Any) -> bool:
+def is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

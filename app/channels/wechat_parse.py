@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from app.channels.base import InboundMessage, Parsed, RemoteFile, Sender
+from app.channels.base import InboundMessage, Parsed, Refusal, RefusalReason, RemoteFile, Sender
 from app.channels.text import clean, key, scrub, word
 
 Tree = Mapping[str, Any]
 
 _TEXT = 10_000
+_FOLLOWING = ("subscribe", "unsubscribe")
 _MILLISECONDS_FROM = 10**11
 # The name and the type that a file gets; WeChat says neither.
 _MEDIA = {
@@ -30,7 +31,8 @@ _KEPT = {
 
 
 def parse_push(tree: Tree, raw: bytes) -> Parsed:
-    """One push is one message or one event. Of the events only a pressed menu button is a customer's word.
+    """One push is one message or one event. Of the events a pressed menu button is a customer's word, and who follows the
+    account or has left it is told; the others are named.
 
     `raw` is the decrypted push: where WeChat names no MsgId, its repetitions are known by it.
     """
@@ -45,6 +47,8 @@ def parse_push(tree: Tree, raw: bytes) -> Parsed:
 
 def _parse_event(tree: Tree) -> Parsed:
     event = word(tree.get("Event"), 100) or "event"
+    if event.lower() in _FOLLOWING:
+        return _following(event.lower(), tree)
     sender, pressed = _sender(tree), word(tree.get("EventKey"), 1000)
     if event.upper() != "CLICK" or pressed is None:
         return Parsed(ignored=(event,))
@@ -58,6 +62,22 @@ def _parse_event(tree: Tree) -> Parsed:
         content={"menu_key": pressed},
     )
     return Parsed(messages=(message,))
+
+
+def _following(event: str, tree: Tree) -> Parsed:
+    """Nothing reaches somebody who has left the account, until they follow it again."""
+    sender = _sender(tree)
+    if sender is None:
+        return Parsed(errors=(f"{event}: FromUserName is missing",))
+    refusal = Refusal(
+        key=key(f"{sender.value}:{word(tree.get('CreateTime'))}:{event}") or "",
+        sender=sender,
+        reason=RefusalReason.BLOCKED,
+        on=event == "unsubscribe",
+        at=_moment(tree.get("CreateTime")),
+        detail=event,
+    )
+    return Parsed(refusals=(refusal,))
 
 
 def _parse_message(kind: str, tree: Tree, raw: bytes) -> Parsed:

@@ -159,6 +159,16 @@ def _recalled(event: Json, found: _Found) -> None:
     found.changes.append(Change(again, ChangeKind.DELETE, person, external_id=recalled, at=_moment(event)))
 
 
+def _recalled_by_us(event: Json, found: _Found) -> None:
+    """One of us has taken back in WeCom what was written there, or here."""
+    recalled, person = key(event.get("recall_msgid")), _person(event)
+    if recalled is None or person is None:
+        raise _BadItem("servicer_recall_msg: recall_msgid or external_userid is missing")
+    ours = our_message(recalled)
+    known, again = own_id(ours) if ours else recalled, key(f"recall:{recalled}") or recalled
+    found.changes.append(Change(again, ChangeKind.DELETE, person, provider_message_id=known, at=_moment(event)))
+
+
 def _not_delivered(event: Json, found: _Found) -> None:
     """Of a message in parts, the failure of any is the failure of the whole."""
     failed = key(event.get("fail_msgid"))
@@ -181,7 +191,11 @@ def _not_delivered(event: Json, found: _Found) -> None:
     )
 
 
-_EVENTS: dict[str, Callable[[Json, _Found], None]] = {"user_recall_msg": _recalled, "msg_send_fail": _not_delivered}
+_EVENTS: dict[str, Callable[[Json, _Found], None]] = {
+    "user_recall_msg": _recalled,
+    "servicer_recall_msg": _recalled_by_us,
+    "msg_send_fail": _not_delivered,
+}
 
 
 def _person(item: Json) -> Sender | None:

@@ -23,6 +23,7 @@ from app.channels.base import (
     OutboundFile,
     Outgoing,
     Parsed,
+    RefusalReason,
     RemoteFile,
     Sender,
     SendError,
@@ -190,7 +191,18 @@ def test_postback() -> None:
     assert parse({**event, "postback": {}}).ignored == ("event postback without data",)
 
 
-@pytest.mark.parametrize("kind", ["follow", "unfollow", "join", "leave", "beacon", "accountLink", "brandNew"])
+@pytest.mark.parametrize(("kind", "on"), [("follow", False), ("unfollow", True)])
+def test_who_has_left_is_not_written_to(kind: str, on: bool) -> None:
+    (refused,) = parse({**PLAIN, "type": kind}).refusals
+    assert (refused.sender, refused.on, refused.reason, refused.at) == (ANA, on, RefusalReason.BLOCKED, AT)
+    assert parse({**PLAIN, "type": kind}).refusals == (refused,)
+    (again,) = parse({**PLAIN, "type": kind, "webhookEventId": "01G3"}).refusals
+    assert again.key != refused.key
+    in_group = {"type": "group", "groupId": "C1", "userId": "U1"}
+    assert parse({**PLAIN, "type": kind, "source": in_group}).errors == ("event 0: a group cannot follow",)
+
+
+@pytest.mark.parametrize("kind", ["join", "leave", "beacon", "accountLink", "brandNew"])
 def test_other_events_are_named_and_ignored(kind: str) -> None:
     assert parse({**PLAIN, "type": kind}).ignored == (f"event {kind}",)
 
@@ -237,7 +249,7 @@ def test_every_fixture(fixtures: Path) -> None:
     for path in paths:
         for parsed in load(path):
             assert len(parsed.errors) == bad.get(path.stem, 0), (path, parsed.errors)
-            assert parsed.errors or parsed.messages or parsed.changes or parsed.ignored
+            assert parsed.errors or parsed.messages or parsed.changes or parsed.refusals or parsed.ignored
             expected = path.with_name(path.stem + ".expected.json")
             for wanted in json.loads(expected.read_text()) if expected.exists() else []:
                 check_expected(path.stem, parsed, wanted)

@@ -23,6 +23,7 @@ from app.channels.base import (
     OutboundFile,
     Outgoing,
     Parsed,
+    RefusalReason,
     RemoteFile,
     SendError,
     SendFailure,
@@ -141,7 +142,17 @@ def test_a_pressed_menu_button_is_a_word_of_the_customer() -> None:
     assert (message.external_id, message.text) == ("oPerson:1795334400:CLICK:TALK_TO_US", "TALK_TO_US")
 
 
-@pytest.mark.parametrize("event", ["subscribe", "unsubscribe", "SCAN", "LOCATION", "VIEW", "kf_create_session", "new"])
+@pytest.mark.parametrize(("event", "on"), [("subscribe", False), ("unsubscribe", True)])
+def test_who_has_left_is_not_written_to(event: str, on: bool) -> None:
+    parsed = parse(f"<MsgType>event</MsgType><Event>{event}</Event><EventKey></EventKey>")
+    assert (parsed.messages, parsed.ignored, parsed.errors) == ((), (), ())
+    (refused,) = parsed.refusals
+    assert (refused.on, refused.reason, refused.detail) == (on, RefusalReason.BLOCKED, event)
+    assert refused.sender.kind == "wechat"
+    assert refused.key.endswith(f":{event}")
+
+
+@pytest.mark.parametrize("event", ["SCAN", "LOCATION", "VIEW", "kf_create_session", "new"])
 def test_other_events_are_named_and_ignored(event: str) -> None:
     parsed = parse(f"<MsgType>event</MsgType><Event>{event}</Event><EventKey>k</EventKey>")
     assert (parsed.messages, parsed.ignored, parsed.errors) == ((), (event,), ())
@@ -233,7 +244,9 @@ def test_every_real_push(fixtures: Path) -> None:
         if path.stem == "courier_missingParamsRequired":
             assert parsed.errors == ("text: FromUserName is missing",)
         elif silent:
-            assert (parsed.messages, len(parsed.ignored), parsed.errors) == ((), 1, ()), path.name
+            assert (parsed.messages, len(parsed.ignored) + len(parsed.refusals), parsed.errors) == ((), 1, ()), (
+                path.name
+            )
         else:
             assert (len(parsed.messages), parsed.ignored, parsed.errors) == (1, (), ()), path.name
     assert seen >= 50

@@ -209,6 +209,14 @@ def test_a_recall() -> None:
     assert (change.sender.value, change.at) == (PERSON, NOW)
 
 
+def test_a_recall_of_ours() -> None:
+    (change,) = page(event("servicer_recall_msg", recall_msgid="m0")).changes
+    assert (change.kind, change.external_id, change.provider_message_id) == (ChangeKind.DELETE, None, "m0")
+    part = wecom_parse.own_id(MESSAGE_ID, 2)
+    (of_part,) = page(event("servicer_recall_msg", recall_msgid=part)).changes
+    assert of_part.provider_message_id == wecom_parse.own_id(MESSAGE_ID)
+
+
 @pytest.mark.parametrize(
     ("fail_type", "failure"),
     [
@@ -232,9 +240,7 @@ def test_what_could_not_be_delivered(fail_type: Any, failure: SendFailure) -> No
     assert (status.provider_message_id, status.our_id) == ("FAIL_MSGID", None)
 
 
-@pytest.mark.parametrize(
-    "kind", ["enter_session", "servicer_status_change", "session_status_change", "servicer_recall_msg", "brand_new"]
-)
+@pytest.mark.parametrize("kind", ["enter_session", "servicer_status_change", "session_status_change", "brand_new"])
 def test_other_events_are_named_and_ignored(kind: str) -> None:
     parsed = page(event(kind, welcome_code="w", recall_msgid="m0"))
     assert (list(parsed.ignored), list(parsed.messages), list(parsed.errors)) == ([kind], [], [])
@@ -298,8 +304,11 @@ def test_every_real_page(fixtures: Path) -> None:
     sample = wecom_parse.parse_page(
         json.loads((fixtures / "wecom/kf_api/skit_CgibinKfSyncMessageResponse.json").read_bytes())["msg_list"]
     )
-    assert [change.external_id for change in sample.changes] == ["RECALL_MSGID"]
-    assert sample.ignored == ["MSG_TYPE", "servicer_recall_msg"]
+    assert [(change.external_id, change.provider_message_id) for change in sample.changes] == [
+        ("RECALL_MSGID", None),
+        (None, "RECALL_MSGID"),
+    ]
+    assert sample.ignored == ["MSG_TYPE"]
     assert len(sample.errors) == 4
     assert all("msgid or external_userid is missing" in error for error in sample.errors)
 

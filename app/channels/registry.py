@@ -12,6 +12,7 @@ from app.channels.slack import SlackAdapter
 from app.channels.sms import SmsAdapter
 from app.channels.telegram import TelegramAdapter
 from app.channels.viber import ViberAdapter
+from app.channels.voice import VoiceAdapter
 from app.channels.walk_in import WalkInAdapter
 from app.channels.webchat import WebchatAdapter
 from app.channels.wechat import WechatAdapter
@@ -31,6 +32,7 @@ _ALL: tuple[Adapter, ...] = (
     SmsAdapter(),
     LineAdapter(),
     SlackAdapter(),
+    VoiceAdapter(),
     ViberAdapter(),
     FormAdapter(),
     WalkInAdapter(),

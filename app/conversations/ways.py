@@ -42,14 +42,20 @@ async def find(session: AsyncSession, conversation: Conversation, *, claim: bool
     if adapter is None or adapter.capabilities.answers:
         return Way(conversation.channel_id)
     own = await session.get(Channel, conversation.channel_id)
-    config = adapter.config_model.model_validate(own.config) if own else None
-    if not isinstance(config, RepliesElsewhere):
+    if own is None or not issubclass(adapter.config_model, RepliesElsewhere):
         return None
+    config = _elsewhere(adapter.config_model, own.config)
     wanted = conversation.reply_channel_id or (UUID(config.reply_channel_id) if config.reply_channel_id else None)
     if wanted is not None:
         channel = await session.get(Channel, wanted)
         return await _by(session, conversation, channel, claim=claim) if channel and channel.active else None
     return await _known(session, conversation, claim=claim) if config.reply_by_identities else None
+
+
+def _elsewhere(model: type[RepliesElsewhere], given: Mapping[str, Any]) -> RepliesElsewhere:
+    """That part of a configuration: the whole of it may need secrets."""
+    known = {"reply_by_identities": model.model_fields["reply_by_identities"].default, **given}
+    return RepliesElsewhere.model_validate({name: known[name] for name in RepliesElsewhere.model_fields if name in known})
 
 
 async def require(session: AsyncSession, conversation: Conversation) -> Way:

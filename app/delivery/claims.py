@@ -270,6 +270,7 @@ async def _load(
                 reply_token=vault.reply_token(conversation.id),
                 receipt=message.content.get("receipt"),
                 template=_template(message),
+                call=message.content.get("dial"),
                 attempt=outbox.attempts + 1,
                 created_at=message.created_at,
             ),

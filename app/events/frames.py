@@ -98,6 +98,13 @@ class Call(Wire):
     recording: Recording | None
 
 
+class Entered(Wire):
+    """What an agent wrote down for the customer, who came by this `channel`. `by` is null for another system."""
+
+    by: Person | None
+    channel: Literal["walk_in", "phone", "letter", "other"]
+
+
 class Message(Wire):
     """`status` is of outbound messages only. A note may have `mentions`, or be a `whisper`. What its customer `edited` or
     `deleted` says so; a deleted one has neither text nor files any more. `reactions` are emojis."""

@@ -17,6 +17,7 @@ from app import log
 from app.catalog import CatalogCache, ChannelAccount
 from app.channels.base import (
     Call,
+    CallUpdate,
     Change,
     Echo,
     InboundFile,
@@ -26,13 +27,14 @@ from app.channels.base import (
     RemoteFile,
     StatusUpdate,
 )
+from app.clock import now
 from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
 from app.delivery import receipts, refusals
 from app.errors import Conflict, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
-from app.intake import bounces, changes, echoes, imap_parking, mail_threads
+from app.intake import bounces, calls, changes, echoes, imap_parking, mail_threads
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.names import Names
@@ -168,11 +170,13 @@ class Intake:
         bell: Mapping[str, str] | None,
     ) -> Entry:
         correlation_id = log.correlation.get() or new_id().hex
-        prepared = [await self._prepare(account, message, correlation_id) for message in parsed.messages]
+        begun = await calls.openings(self._database, account.id, parsed.calls, now()) if parsed.calls else []
+        messages = [*parsed.messages, *begun]
+        prepared = [await self._prepare(account, message, correlation_id) for message in messages]
         entry = Entry(account.id, transport, headers, body, correlation_id, prepared, bell=bell)
         if parsed.errors:
             entry.status, entry.error = JournalStatus.FAILED, "; ".join(parsed.errors)
-        elif bell is not None or ((parsed.changes or parsed.echoes or parsed.people) and not prepared):
+        elif bell is not None or ((parsed.changes or parsed.echoes or parsed.calls or parsed.people) and not prepared):
             entry.status = JournalStatus.STORED
         elif not prepared:
             entry.status, entry.error = JournalStatus.IGNORED, _unused(parsed)
@@ -184,6 +188,7 @@ class Intake:
             await self._names.learn(account.id, person, make=False)
         await self._apply_echoes(account, parsed.echoes)
         await self._apply_changes(account.id, parsed.changes)
+        await self._apply_calls(account, parsed.calls)
         await self._apply_statuses(account.id, parsed.statuses)
         await self._apply_refusals(account.id, parsed.refusals)
 
@@ -316,6 +321,10 @@ class Intake:
             async with self._database.begin() as session:
                 await changes.apply(session, channel_id, change)
 
+    async def _apply_calls(self, account: ChannelAccount, told: Sequence[CallUpdate]) -> None:
+        for update in told:
+            await calls.apply(self._database, account, update, now(), await self._catalog.current())
+
     async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
         for status in statuses:
             await receipts.take(self._database, channel_id, status)
@@ -343,7 +352,7 @@ def _require_stored(entry: Entry, outcomes: Sequence[Outcome]) -> None:
 
 def _unused(parsed: Parsed) -> str | None:
     """Names of what the call held besides, and nobody acts on."""
-    return "; ".join([*parsed.ignored, *(f"call {call.state or 'update'}" for call in parsed.calls)]) or None
+    return "; ".join(parsed.ignored) or None
 
 
 def _stored(outcome: Outcome) -> Stored:

@@ -199,7 +199,10 @@ BEGIN
     ), stored AS (
         INSERT INTO message(id, conversation_id, seq, channel_id, direction, kind, author_type, author_id, author_name, text,
                             subject, content, attachments, external_id, thread_key, client_message_id, correlation_id, sent_at)
-        SELECT message, conv, seq, ch, 'inbound', 'message', 'contact', contact, item->>'name', item->>'text',
+        SELECT message, conv, seq, ch, CASE WHEN item @> '{"ours": true}' THEN 'outbound' ELSE 'inbound' END,  -- a call of ours
+               coalesce(item->>'kind', 'message'), CASE WHEN item @> '{"ours": true}' THEN 'system' ELSE 'contact' END,
+               CASE WHEN item @> '{"ours": true}' THEN NULL ELSE contact END,
+               CASE WHEN item @> '{"ours": true}' THEN NULL ELSE item->>'name' END, item->>'text',
                item->>'subject', CASE WHEN item->'content' ? 'threading' THEN  -- a mail: by which rule it came here (mail_threads.py)
                    (item->'content') || jsonb_build_object('threading', jsonb_build_object(
                        'rule', CASE WHEN conv = (item->>'conversation_id')::uuid THEN 'new' ELSE 'sender' END)
@@ -234,7 +237,8 @@ BEGIN
                    item->>'correlation_id',
                    jsonb_build_object('message', (item->'shown') || jsonb_build_object(
                        'conversation_id', conv, 'seq', seq, 'created_at', v_now,
-                       'author', jsonb_build_object('type', 'contact', 'id', contact, 'name', item->'name')))
+                       'author', CASE WHEN item @> '{"ours": true}' THEN item->'shown'->'author'
+                                 ELSE jsonb_build_object('type', 'contact', 'id', contact, 'name', item->'name') END))
             FROM numbered
             ORDER BY n, k
         ) e

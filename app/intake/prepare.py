@@ -136,13 +136,14 @@ def _clock(metric: str, policy: SlaPolicy) -> dict[str, Any]:
 def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlation_id: str) -> dict[str, Any]:
     """The message itself; `shown` is its public shape, to which ingest.sql adds place, author and time."""
     sender, message_id = message.sender, new_id()
+    ours = message.call is not None and message.call["direction"] == "outbound"
     shown = shapes.message(
         id=message_id,
         conversation_id=None,
         seq=None,
-        direction=Direction.INBOUND,
-        kind=MessageKind.MESSAGE,
-        author_type=AuthorType.CONTACT,
+        direction=Direction.OUTBOUND if ours else Direction.INBOUND,
+        kind=MessageKind.MESSAGE if message.call is None else MessageKind.CALL,
+        author_type=AuthorType.SYSTEM if ours else AuthorType.CONTACT,
         author_id=None,
         author_name=None,
         text=message.text,
@@ -154,6 +155,10 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         created_at=None,
         sent_at=message.sent_at,
     )
+    if message.content.get("entered"):
+        shown["entered"] = message.content["entered"]
+    if message.call is not None:
+        shown["call"] = shapes.call(message.call)
     return {
         "message_id": message_id,
         "name": sender.name,
@@ -165,6 +170,7 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "subject": message.subject,
         "content": {**message.content, **({"automatic": True} if message.automatic else {})},
         "automatic": message.automatic,
+        **({"kind": MessageKind.CALL, "ours": ours} if message.call is not None else {}),
         "attachments": files,
         "thread_key": message.thread_key,
         "client_message_id": message.client_message_id,

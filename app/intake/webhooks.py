@@ -16,12 +16,13 @@ from app.clock import now
 from app.context import Context, context_of
 from app.errors import MethodNotAllowed, NotFound, NotGenuine, TooLarge
 from app.intake.reading import QUERY, bell_of, read
+from app.intake import calls_directing
 
 CALLS = Counter("roundtrip_webhook_calls_total", "Provider calls that were stored", ["channel_type"])
 REFUSED = Counter("roundtrip_webhook_refused_total", "Provider calls that were not genuine", ["channel_type"])
 SECONDS = Histogram("roundtrip_webhook_seconds", "From the call to its commit", ["channel_type"], buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2))  # fmt: skip
 _KEPT_HEADERS = ("content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature")
-_KEPT_QUERY = ("timestamp", "nonce", "encrypt_type", "msg_signature")
+_KEPT_QUERY = ("timestamp", "nonce", "encrypt_type", "msg_signature", "step", "rt_call", "call")
 _ACCEPTED = Response(b'{"status":"stored"}', status_code=200, media_type="application/json")
 _logger = log.get("webhooks")
 router = APIRouter()
@@ -60,6 +61,9 @@ async def take(context: Context, request: Request, channel_id: UUID) -> Response
     parsed = read(account, call)
     await context.intake.store(
         account,
+    asked = calls_directing.asked_about(account, call)
+    if asked is not None and (told := await calls_directing.repeated(context, account, call, asked)) is not None:
+        return _given(told)
         transport="webhook",
         headers=_kept(call),
         body=call.body,
@@ -72,6 +76,8 @@ async def take(context: Context, request: Request, channel_id: UUID) -> Response
     return _answer(account, call, parsed) if _answers(type(account.adapter)) else _ACCEPTED
 
 
+    if asked is not None:
+        return _given(await calls_directing.direct(context, account, call, asked))
 def _answer(account: ChannelAccount, call: Call, parsed: Parsed) -> Response:
     """What the provider reads. The call is stored: a mistake of the adapter is no reason to have it sent again."""
     assert isinstance(account.adapter, Answering)

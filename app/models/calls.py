@@ -12,7 +12,7 @@ from app.models.base import Json, Now, Word
 
 class Call(SQLModel, table=True):
     """`updates` are all that was told, each once by its key, in the order of their coming; how the call stands is worked
-    out of them (intake/calls_fold.py). A call that we place is named by its message until its provider names it.
+    out of them (conversations/calls_fold.py). A call that we place is named by its message until its provider names it.
 
     `message_id` and its conversation are None until somebody told who calls. `over`: nobody is on the line any more.
     """

@@ -36,6 +36,8 @@ from app.settings import Settings
 from app.wakeups import wake
 
 TOPIC = "offers"
+LIVE = ("webchat", "voice")
+"""Where somebody waits on the line: their offers are short."""
 _PREVIEW = 200
 _MAKE = Path(__file__).with_name("make_offers.sql").read_text()
 _HOLD = text(
@@ -84,7 +86,7 @@ def timeout_s(queue: Queue | None, channel_type: str, settings: Settings) -> flo
     """Seconds an agent has to answer an offer."""
     if queue is not None and queue.offer_timeout_s is not None:
         return queue.offer_timeout_s
-    return settings.offer_timeout_chat_s if channel_type == "webchat" else settings.offer_timeout_s
+    return settings.offer_timeout_chat_s if channel_type in LIVE else settings.offer_timeout_s
 
 
 async def make(session: AsyncSession, proposals: Sequence[Proposal]) -> list[Offer]:

@@ -6,6 +6,7 @@ Moments are the database's, read while the conversation is held (sheet.py). What
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -56,13 +57,17 @@ async def closed(session: AsyncSession, conversation: Conversation) -> None:
     await _close(session, conversation, here)
 
 
-async def replied(session: AsyncSession, conversation: Conversation) -> None:
+async def replied(session: AsyncSession, conversation: Conversation, *, answered_at: datetime | None = None) -> None:
     """We have written to the customer, in the message that is the conversation's last: what was owed is met, and the
-    next word is due within the time for updates."""
+    next word is due within the time for updates. A call was answered at `answered_at`, a moment before we heard of it."""
     here = await _open(session, conversation)
+    heard_at = here.at
     for clock in here.clocks:
         if clock.metric in _ANSWERED:
+            if answered_at is not None and clock.running_since is not None:
+                here.at = min(heard_at, max(answered_at, clock.running_since))
             here.stop(clock, ClockState.MET)
+            here.at = heard_at
     policy = await _setting(session, conversation, ClockMetric.PERIODIC_UPDATE)
     if policy is not None and conversation.status != ConversationStatus.RESOLVED:
         here = await _with(session, here, policy)
@@ -96,6 +101,18 @@ async def follow(session: AsyncSession, conversation: Conversation) -> None:
         if policy is not None and not any(clock.metric == ClockMetric.HANDLING for clock in here.clocks):
             here = await _with(session, here, policy)
             here.start(conversation, ClockMetric.HANDLING, policy)
+    await _close(session, conversation, here)
+
+
+async def talking(session: AsyncSession, conversation: Conversation) -> None:
+    """Somebody of ours is on the line, whoever it is: the time in hand runs, until `follow` is called at the end."""
+    here = await _open(session, conversation)
+    clock = next((clock for clock in here.clocks if clock.metric == ClockMetric.HANDLING), None)
+    if clock is not None and clock.state == ClockState.PAUSED:
+        here.go(clock)
+    elif clock is None and (policy := await _setting(session, conversation, ClockMetric.HANDLING)) is not None:
+        here = await _with(session, here, policy)
+        here.start(conversation, ClockMetric.HANDLING, policy)
     await _close(session, conversation, here)
 
 

@@ -55,6 +55,7 @@ class AgentShape(Shape):
     load: int
     skills: list[str]
     languages: list[str]
+    phone: str | None
     availability: Availability
     active: bool
     queue_ids: list[UUID]

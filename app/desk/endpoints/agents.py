@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog
+from app.channels import voice_numbers
 from app.conversations import participants, queries
 from app.desk.auth import Admin, CurrentPrincipal, Principal
 from app.desk.endpoints.agent_places import (
@@ -73,6 +74,12 @@ Email = Annotated[
     AfterValidator(_printable),
 ]
 Capacity = Annotated[int, Field(ge=0, le=1_000)]
+Phone = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=250),
+    AfterValidator(voice_numbers.agent_phone),
+    Field(description="where calls ring: a number with its country, or a SIP address"),
+]
 
 
 class NewAgent(Placed):
@@ -88,6 +95,7 @@ class NewAgent(Placed):
     capacity: Capacity = 6
     skills: Words = Field(default_factory=list)
     languages: Words = Field(default_factory=list)
+    phone: Phone | None = None
 
 
 class AgentChange(Placed):
@@ -97,6 +105,7 @@ class AgentChange(Placed):
     capacity: Capacity | None = None
     skills: Words | None = None
     languages: Words | None = None
+    phone: Phone | None = None
     active: bool | None = None
 
     _not_null = model_validator(mode="after")(

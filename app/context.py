@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from app.intake.ingest import Intake
     from app.intake.limits import WidgetLimits
     from app.intake.store import FileStore
+    from app.intake.walk_ins import WalkIns
 
 
 @dataclass
 class Context:
-    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come. `forms` is set
-    by main.py, which knows the pages that a visitor is shown."""
+    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come. `forms` and
+    `walk_ins` are set by main.py: they need all of this."""
 
     settings: Settings
     database: Database
@@ -42,6 +43,7 @@ class Context:
     background: Background
     limits: WidgetLimits
     forms: Forms = field(init=False, repr=False)
+    walk_ins: WalkIns = field(init=False, repr=False)
     process: str = field(default_factory=lambda: secrets.token_hex(8))
     draining: bool = False
 

@@ -107,7 +107,8 @@ class Entered(Wire):
 
 class Message(Wire):
     """`status` is of outbound messages only. A note may have `mentions`, or be a `whisper`. What its customer `edited` or
-    `deleted` says so; a deleted one has neither text nor files any more. `reactions` are emojis."""
+    `deleted` says so; a deleted one has neither text nor files any more. `reactions` are emojis. One that
+    was `entered` by hand says by whom."""
 
     id: UUID
     conversation_id: UUID
@@ -128,6 +129,7 @@ class Message(Wire):
     edited: bool = False
     deleted: bool = False
     reactions: list[str] = []
+    entered: Entered | None = None
     call: Call | None = None
     error_code: str | None = None
     template: Template | None = None

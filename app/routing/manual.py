@@ -46,6 +46,13 @@ async def pick_up(session: AsyncSession, conversation: Conversation, *, agent: A
     await _give(session, conversation, agent, how="pick_up", actor=Actor("agent", agent.id), force=False)
 
 
+async def keep(session: AsyncSession, conversation: Conversation, *, agent: Agent) -> None:
+    """Whoever enters a matter by hand has the customer before them, and keeps it, whatever queue it is of. Raises
+    CapacityExceeded."""
+    await assignment.hold_agents(session, [agent.id])
+    await _give(session, conversation, agent, how="pick_up", actor=Actor("agent", agent.id), force=False)
+
+
 async def assign(
     session: AsyncSession, conversation: Conversation, *, agent_id: UUID, actor: Actor, force: bool = False
 ) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from sqlalchemy import ColumnElement, exists, or_, true
 from sqlmodel import col, select
 
-from app.conversations import contacts
+from app.conversations import consents, contacts
 from app.desk.auth import CurrentPrincipal, Principal, Supervisor, visible_filter
 from app.desk.endpoints.agents import Email
 from app.desk.endpoints.canned import Language
@@ -90,8 +90,25 @@ class IdentityShape(Shape):
     created_at: Moment
 
 
+class ConsentShape(Shape):
+    """What was agreed to: for which purpose, in which version of which words, by which message."""
+
+    id: UUID
+    contact_id: UUID
+    purpose: str
+    version: str
+    text: str
+    digest: str
+    channel_id: UUID | None
+    message_id: UUID | None
+    given_at: Moment
+    withdrawn_at: Moment | None
+    withdrawn_by: str | None
+
+
 class ContactDetail(ContactShape):
     identities: list[IdentityShape]
+    consents: list[ConsentShape]
 
 
 def _seen_by(principal: Principal) -> ColumnElement[bool]:
@@ -100,7 +117,7 @@ def _seen_by(principal: Principal) -> ColumnElement[bool]:
     return exists().where(col(Conversation.contact_id) == col(Contact.id), visible_filter(principal))
 
 
-async def _visible(session: SessionDep, principal: Principal, contact_id: UUID, *, lock: bool = False) -> Contact:
+async def visible_contact(session: SessionDep, principal: Principal, contact_id: UUID, *, lock: bool = False) -> Contact:
     """Raises NotFound."""
     statement = select(Contact).where(col(Contact.id) == contact_id, _seen_by(principal))
     if lock:
@@ -146,11 +163,11 @@ async def list_contacts(
 async def get_contact(
     contact_id: UUID, response: Response, session: SessionDep, principal: CurrentPrincipal
 ) -> ContactDetail:
-    """With the identities by which they are known on each channel. One that was merged answers with the contact that it
+    """With the identities by which they are known on each channel, and what they agreed to. One that was merged answers with the contact that it
     is part of now, which `Content-Location` names."""
     current = await session.get(Contact, contact_id)
     into = current.merged_into if current else None
-    row = await _visible(session, principal, into or contact_id)
+    row = await visible_contact(session, principal, into or contact_id)
     if into is not None:
         response.headers["Content-Location"] = f"/api/v1/contacts/{into}"
     return await _detail(session, response, row)
@@ -162,7 +179,8 @@ async def _detail(session: SessionDep, response: Response, row: Contact) -> Cont
     )
     tag(response, row)
     identities = [IdentityShape.model_validate(identity) for identity in found.all()]
-    return ContactDetail(**ContactShape.model_validate(row).model_dump(), identities=identities)
+    agreed = [ConsentShape.model_validate(consent) for consent in await consents.of(session, row.id)]
+    return ContactDetail(**ContactShape.model_validate(row).model_dump(), identities=identities, consents=agreed)
 
 
 @router.post("/contacts/{contact_id}/merge")
@@ -191,9 +209,9 @@ async def change_contact(
 ) -> ContactShape:
     """Another tier or risk counts at once for what waits."""
     boosting = bool(given.model_fields_set & {"tier", "attributes"})
-    await _visible(session, principal, contact_id)
+    await visible_contact(session, principal, contact_id)
     held = await contacts.hold_waiting(session, contact_id) if boosting else []
-    row = await _visible(session, principal, contact_id, lock=True)
+    row = await visible_contact(session, principal, contact_id, lock=True)
     if row.merged_into is not None:
         raise Conflict("this contact was merged into another", merged_into=str(row.merged_into))
     require_version(request, row)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from app.conversations.ways import Way
 from app.desk.capability_shapes import ConversationCapabilities
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.shared import Moment, Shape
@@ -79,6 +80,23 @@ class ParticipantShape(Shape):
     created_at: Moment
 
 
+class AnswersShape(Shape):
+    """Whether the customer can be answered, and by which channel: another one where the conversation's own carries no
+    answers. Where none does, only notes are taken."""
+
+    possible: bool
+    channel_id: UUID | None
+    channel_type: str | None
+    name: str | None
+
+    @classmethod
+    def of(cls, row: Conversation, way: Way | None) -> AnswersShape:
+        if way is None:
+            return cls(possible=False, channel_id=None, channel_type=None, name=None)
+        kind = way.channel_type or row.channel_type
+        return cls(possible=True, channel_id=way.channel_id, channel_type=kind, name=way.name)
+
+
 class ConversationDetail(ConversationShape):
     """With everything an agent needs at hand. `sla` has one entry per clock; `.../sla` explains them."""
 
@@ -87,6 +105,7 @@ class ConversationDetail(ConversationShape):
     sla: list[dict[str, Any]]
     offer: PendingOffer | None
     capabilities: ConversationCapabilities
+    answers: AnswersShape
     progress_url: str = Field(description="the customer's page about this matter, without an account")
 
 
@@ -115,11 +134,24 @@ class TemplateShape(Shape):
     parameters: list[str]
 
 
+class ColleagueShape(Shape):
+    id: UUID
+    name: str
+
+
+class EnteredByHand(Shape):
+    """Who wrote it down for the customer, and how the customer came. `by` is null for another system."""
+
+    by: ColleagueShape | None
+    channel: str
+
+
 class MessageShape(Shape):
     """`seq` counts from 1 without a gap. `status` is of outbound messages only.
 
     A note may have `mentions` (agents), or be a `whisper` that only its author, the assignee of the moment and
-    supervisors can see. What its customer `edited` or `deleted` says so; `reactions` are emojis.
+    supervisors can see. What its customer `edited` or `deleted` says so; `reactions` are emojis. What
+    an agent `entered` by hand for the customer says so.
     """
 
     id: UUID
@@ -141,6 +173,7 @@ class MessageShape(Shape):
     edited: bool | None = Field(default=None, exclude_if=lambda edited: edited is None)
     deleted: bool | None = Field(default=None, exclude_if=lambda deleted: deleted is None)
     reactions: list[str] | None = Field(default=None, exclude_if=lambda reactions: reactions is None)
+    entered: EnteredByHand | None = Field(default=None, exclude_if=lambda entered: entered is None)
     call: Call | None = Field(default=None, exclude_if=lambda call: call is None)
     error_code: str | None = Field(default=None, exclude_if=lambda code: code is None)
     template: TemplateShape | None = Field(default=None, exclude_if=lambda template: template is None)

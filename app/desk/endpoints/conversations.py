@@ -12,12 +12,13 @@ from sqlalchemy import ColumnElement, and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import participants, queries
+from app.conversations import participants, queries, ways
 from app.delivery import reach
 from app.desk.auth import CurrentPrincipal, Principal, visible, visible_filter
 from app.desk.capability_shapes import ConversationCapabilities
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.conversation_shapes import (
+    AnswersShape,
     AuthorShape,
     ConversationDetail,
     ConversationShape,
@@ -103,6 +104,7 @@ async def get_conversation(
         sla=await explain_clocks(session, row),
         offer=PendingOffer.model_validate(offer) if offer else None,
         capabilities=ConversationCapabilities.model_validate(reach.shape(await reach.of(session, row))),
+        answers=AnswersShape.of(row, await ways.find(session, row)),
         progress_url=context.progress_link(row.id),
     )
 

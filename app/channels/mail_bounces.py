@@ -204,8 +204,24 @@ def _ids(parts: Sequence[Message], headers: Headers, text: str) -> list[str]:
         if part.get_content_type() in _RETURNED and (original := _returned(part)) is not None:
             found += original.ids("message-id")
     found += [known for match in _ID_FIELD.findall(text) if (known := key(match))]
+    if not found:
+        found = [known for part in parts if (known := _id_inside(part))]
+        # Torn reports have its header as a block of the report, or as that of a part.
+        inner = [*(block for part in parts if part.get_content_type() in _STATUS_TYPES for block in _blocks(part))]
+        found += [known for block in (*inner, *map(Headers, parts[1:])) for known in block.ids("message-id")]
     found += [*headers.ids("in-reply-to"), *headers.ids("references"), *headers.ids("x-original-message-id")]
     return list(dict.fromkeys(found))[:_IDS_LIMIT]
+
+
+def _id_inside(part: Message) -> str | None:
+    """Some return the header as a text, a file, or below the last boundary."""
+    payload = part.get_payload()
+    if isinstance(payload, list):
+        text = part.epilogue or ""
+    else:
+        text = str(payload) if part.get_content_maintype() in ("text", "application") else ""
+    match = _ID_FIELD.search(text[:TEXT_LIMIT])
+    return key(match[1]) if match else None
 
 
 def _recipient(block: Headers, lead: str) -> Failed | None:

@@ -58,8 +58,8 @@ def parse(
 
     `recipients` and `envelope_from` are the SMTP envelope's, where one is known. Raises Unparseable.
     """
-    mail = _take_apart(raw)
-    reported = _reported(mail, config, recipients, envelope_from)
+    mail = take_apart(raw)
+    reported = news_of(mail, config, recipients, envelope_from)
     if reported is not None:
         return mail_news.parsed(reported, raw)
     trusted = tuple(config.trusted_servers)
@@ -75,15 +75,15 @@ def parse_mail(
     `external_id` is the Message-ID with a digest of the bytes: two mails under one id are two messages, one mail
     delivered twice is one. Raises Unparseable.
     """
-    return _message(_take_apart(raw), raw, (address.lower(),), recipients, envelope_from, ())
+    return _message(take_apart(raw), raw, (address.lower(),), recipients, envelope_from, ())
 
 
-def _take_apart(raw: bytes) -> Mail:
+def take_apart(raw: bytes) -> Mail:
     message = parsed_message(raw)
     return Mail(message, Headers(message), mail_parts.read(message))
 
 
-def _reported(
+def news_of(
     mail: Mail, config: MailConfig, recipients: Sequence[str], envelope_from: str | None
 ) -> mail_bounces.Report | None:
     null_sender = envelope_from == "" or (mail.headers.raw("return-path") or "x").replace(" ", "") == "<>"

@@ -90,6 +90,8 @@ def stored_message(row: Message) -> dict[str, Any]:
     )
     if row.direction == Direction.NOTE:
         shape |= {name: row.content[name] for name in ("mentions", "whisper") if row.content.get(name)}
+    if row.content.get("entered"):
+        shape["entered"] = row.content["entered"]
     shape |= {name: True for name in ("edited", "deleted") if row.content.get(name)}
     if row.error_code:
         shape["error_code"] = row.error_code

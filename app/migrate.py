@@ -25,6 +25,7 @@ FUNCTIONS = (
     "routing/enqueue.sql",
     "routing/lanes.sql",
     "intake/ingest.sql",
+    "delivery/orphans.sql",
     "sla/fire.sql",
     "routing/counts.sql",
     "complaints/register.sql",

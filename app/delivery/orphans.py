@@ -12,29 +12,24 @@ from app.delivery.outbox import Change, change_many
 from app.models.words import DeliveryStatus
 
 KEPT_PER_CHANNEL = 10_000
-# Both sides of the race take this lock before they look: whoever is second sees what the first has committed.
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(u.channel::text || ' ' || u.id, 8) AS k "
-    "FROM unnest(CAST(:channels AS uuid[]), CAST(:ids AS text[])) AS u(channel, id) ORDER BY 1) AS keys"
-)
+# Both sides of the race take this lock before they look (orphans.sql).
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:channel AS uuid)::text || ' ' || :id, 8))")
 _PARK = text("""
     INSERT INTO orphan_status (id, channel_id, provider_message_id, status, detail, error_code)
     SELECT gen_random_uuid(), :channel, :provider_id, :status, :detail, :code
     WHERE NOT EXISTS (SELECT 1 FROM orphan_status WHERE channel_id = :channel OFFSET :limit)
     ON CONFLICT (channel_id, provider_message_id, status) DO NOTHING
 """)
-_ADOPT = text("""
-    DELETE FROM orphan_status o
-    USING unnest(CAST(:channels AS uuid[]), CAST(:ids AS text[]), CAST(:messages AS uuid[])) AS w(channel, id, message)
-    WHERE o.channel_id = w.channel AND o.provider_message_id = w.id
-    RETURNING w.message, o.status, o.detail, o.error_code
-""")
+_ADOPT = text(
+    "SELECT o_message, o_status, o_detail, o_code "
+    "FROM adopt_orphans_v1(CAST(:channels AS uuid[]), CAST(:ids AS text[]), CAST(:messages AS uuid[]))"
+)
 _EXPIRE = text("DELETE FROM orphan_status WHERE created_at < now() - make_interval(secs => :seconds)")
 
 
 async def lock(session: AsyncSession, channel_id: UUID, provider_message_id: str) -> None:
     """Taken by whoever is about to park; the conversation may not be held, nor locked after it."""
-    await session.execute(_LOCK, {"channels": [channel_id], "ids": [provider_message_id]})
+    await session.execute(_LOCK, {"channel": channel_id, "id": provider_message_id})
 
 
 async def park(
@@ -60,12 +55,12 @@ async def adopt(session: AsyncSession, sent: Sequence[tuple[UUID, str, UUID]]) -
     if not sent:
         return 0
     named = {"channels": [channel for channel, _, _ in sent], "ids": [id for _, id, _ in sent]}
-    await session.execute(_LOCK, named)
     found = (await session.execute(_ADOPT, {**named, "messages": [message for _, _, message in sent]})).all()
     # One status per message and statement; the ranks decide what stays.
     for row in found:
-        status = DeliveryStatus(row.status)
-        await change_many(session, [Change(row.message, status, row.detail, error_code=row.error_code)])
+        status = DeliveryStatus(row.o_status)
+        error = row.o_detail if status is DeliveryStatus.FAILED else None
+        await change_many(session, [Change(row.o_message, status, error, error_code=row.o_code)])
     return len(found)
 
 

@@ -8,10 +8,10 @@ SQLModel.metadata.naming_convention = NAMING
 
 from app.models.calls import Call  # noqa: E402  (the naming comes first)
 from app.models.complaints import Complaint, ComplaintCause, ComplaintStep, CorrectiveAction  # noqa: E402
-from app.models.contacts import Contact, ContactIdentity, Visitor  # noqa: E402  (the naming comes first)
+from app.models.contacts import Contact, ContactIdentity, ProfileLookup, Visitor  # noqa: E402  (the naming comes first)
 from app.models.conversations import AgentRead, Attachment, Conversation, MediaFetch, Message, Participant  # noqa: E402
 from app.models.events import Event  # noqa: E402
-from app.models.feedback import ResolutionCycle, SurveyResponse  # noqa: E402
+from app.models.feedback import ClosingPolicy, ResolutionCycle, SurveyResponse  # noqa: E402
 from app.models.forms import Consent, FormCount, FormSeen  # noqa: E402
 from app.models.journal import ChannelCursor, InboundJournal  # noqa: E402
 from app.models.mail import AutomaticMail  # noqa: E402
@@ -71,10 +71,10 @@ metadata = SQLModel.metadata
 
 __all__ = [
     "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "AutomaticMail", "Boost", "Calendar", "Call", "CalendarVersion", "CallToken", "CannedReply",
-    "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "Complaint", "ComplaintCause", "ComplaintStep",
+    "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "ClosingPolicy", "Complaint", "ComplaintCause", "ComplaintStep",
     "Consent", "Contact", "ContactIdentity", "ContactRefusal", "Conversation", "CorrectiveAction",
     "DeliveryAttempt", "Event", "FormCount", "FormSeen", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "Mailbox", "MediaFetch",
-    "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "ParkedMail", "Participant", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
+    "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "ParkedMail", "Participant", "ProfileLookup", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
     "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
     "Visitor", "WebhookBreaker", "WebhookCursor", "WebhookDelivery", "WebhookEndpoint", "WebhookLane", "metadata",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ class Conversation(SQLModel, table=True):
     `last_seq` counts messages without a gap. `stream_pos` is the newest position of its events in the log
     (events/log.py). `participant_ids` are the agents of its participants, who see what happens in it. `limits` are
     the versions of policies that set its time limits, in the order of ClockMetric (None: not worked out yet).
+    A message until `reopen_until` goes on with a closed one; a later one opens another, which `follows_id`.
     `reply_channel_id` is where answers go when its own channel carries none (conversations/reach.py). Only
     `conversations/*`, `sla/*` (the limits) and `intake/ingest` write these rows. No index holds a column that every
     message changes: such updates stay on their page and touch no index.
@@ -50,6 +51,7 @@ class Conversation(SQLModel, table=True):
         Index("ix_conversation_queue_open", "queue_id", postgresql_where="status <> 'closed'"),
         Index("ix_conversation_assignee_open", "assignee_id", postgresql_where="status <> 'closed'"),
         Index("ix_conversation_snoozed", "snoozed_until", postgresql_where="snoozed_until IS NOT NULL"),
+        Index("ix_conversation_closed", "identity_id", "channel_id", "closed_at", postgresql_where="status = 'closed'"),
         {"postgresql_with": {"fillfactor": 70}},
     )
     id: UUID = Id()
@@ -85,6 +87,8 @@ class Conversation(SQLModel, table=True):
     first_replied_at: datetime | None = Moment(default=None)
     resolved_at: datetime | None = Moment(default=None)
     closed_at: datetime | None = Moment(default=None)
+    reopen_until: datetime | None = Moment(default=None)
+    follows_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("conversation.id", ondelete="SET NULL")])
     correlation_id: str | None = Word(default=None)
     created_at: datetime = Now()
     updated_at: datetime = Now()

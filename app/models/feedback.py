@@ -1,23 +1,60 @@
 """After resolving: the cycle that waits for the customer's word, and what they said."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlmodel import Field, SQLModel
 
-from app.models.base import Id, Moment, Now, Word, one_of
+from app.models.base import Id, Json, Moment, Now, Word, one_of
 from app.models.words import CycleState
 
 
+class ClosingPolicy(SQLModel, table=True):
+    """How a matter is brought to its end: `match` maps facts to accepted words as SLA policies do, the first match by
+    (position, code) counts. Times are seconds.
+
+    A receipt that is not answered is asked about again after each of `remind_after_s`, and taken as confirmed after
+    `confirm_after_s` (None: never). A message within `reopen_window_s` of closing goes on with the same matter, a later
+    one follows it up. A contact who was asked to rate us within `survey_gap_s` is not asked again.
+    """
+
+    __tablename__ = "closing_policy"
+    __table_args__ = (
+        CheckConstraint("confirm_after_s > 0", name="confirm_after_positive"),
+        CheckConstraint("reopen_window_s >= 0", name="reopen_window_not_negative"),
+        CheckConstraint("survey_gap_s >= 0", name="survey_gap_not_negative"),
+    )
+    id: UUID = Id()
+    code: str = Word(unique=True)
+    name: str = Word()
+    position: int = 100
+    match: dict[str, Any] = Json({})
+    confirm_after_s: float | None = 259_200
+    remind_after_s: list[Any] = Json([])
+    reopen_window_s: float = 604_800
+    survey: bool = True
+    survey_gap_s: float = 2_592_000
+    active: bool = True
+    version: int = 1
+    created_at: datetime = Now()
+    updated_at: datetime = Now()
+
+
 class ResolutionCycle(SQLModel, table=True):
-    """One resolve and the customer's answer to it. The three texts are the feedback receipt."""
+    """One resolve and the customer's answer to it. The three texts are the feedback receipt.
+
+    `policy` is the closing policy as it was then. While it is pending, `next_at` is when to remind or, at `confirm_by`,
+    to take silence as a yes.
+    """
 
     __tablename__ = "resolution_cycle"
     __table_args__ = (
         one_of("state", CycleState),
         Index("uq_resolution_cycle_conversation_number", "conversation_id", "number", unique=True),
         Index("uq_resolution_cycle_pending", "conversation_id", unique=True, postgresql_where="state = 'pending'"),
+        Index("ix_resolution_cycle_due", "next_at", postgresql_where="next_at IS NOT NULL"),
     )
     id: UUID = Id()
     conversation_id: UUID = Field(sa_column_args=[ForeignKey("conversation.id")])
@@ -31,6 +68,11 @@ class ResolutionCycle(SQLModel, table=True):
     message_id: UUID | None = None
     decided_at: datetime | None = Moment(default=None)
     decided_via: str | None = Word(default=None)
+    policy: dict[str, Any] = Json({})
+    survey_asked: bool = True
+    reminders: int = 0
+    confirm_by: datetime | None = Moment(default=None)
+    next_at: datetime | None = Moment(default=None)
     created_at: datetime = Now()
 
 

@@ -4,15 +4,17 @@ from typing import ClassVar
 
 import httpx
 
-from app.channels import meta, meta_graph, meta_messaging, meta_send
+from app.channels import meta, meta_graph, meta_messaging, meta_profile, meta_send
 from app.channels.base import (
     Call,
     Capabilities,
     ConfigModel,
     Outgoing,
     Parsed,
+    Profile,
     RemoteFile,
     Reply,
+    Sender,
     SendError,
     SendFailure,
     Sent,
@@ -80,6 +82,10 @@ class InstagramAdapter:
     async def fetch(self, config: InstagramConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """Raises FetchError."""
         return await _graph(config).download(http, str(file.ref.get("url")), limit=limit, signed=False)
+
+    async def profile(self, config: InstagramConfig, sender: Sender, http: httpx.AsyncClient) -> Profile:
+        """Raises SendError."""
+        return await meta_profile.profile(_graph(config), http, sender, "name,username,profile_pic")
 
     async def check(self, config: InstagramConfig, http: httpx.AsyncClient) -> None:
         """Raises SendError."""

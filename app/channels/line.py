@@ -10,14 +10,16 @@ import httpx
 import orjson
 
 from app import clock
-from app.channels import fetching, line_parse, meta, provider
+from app.channels import fetching, line_parse, line_profile, meta, provider
 from app.channels.base import (
     Call,
     Capabilities,
     ConfigModel,
     Outgoing,
     Parsed,
+    Profile,
     RemoteFile,
+    Sender,
     SendError,
     SendFailure,
     Sent,
@@ -79,6 +81,10 @@ class LineAdapter:
         source = fetching.Source(config.files_base, (), _headers(config))
         url = f"{config.files_base}/v2/bot/message/{message_id}/content"
         return await fetching.download(http, source, url, limit=limit)
+
+    async def profile(self, config: LineConfig, sender: Sender, http: httpx.AsyncClient) -> Profile:
+        """Raises SendError."""
+        return line_profile.read(await _call(config, http, "GET", line_profile.path_of(sender)))
 
     async def check(self, config: LineConfig, http: httpx.AsyncClient) -> None:
         """Raises SendError."""

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import httpx
 
-from app.channels import meta, meta_graph, meta_messaging, meta_send
-from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, RemoteFile, Reply, Sent
+from app.channels import meta, meta_graph, meta_messaging, meta_profile, meta_send
+from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, Profile, RemoteFile, Reply, Sender, Sent
 from app.channels.messenger_config import MessengerConfig
 from app.channels.meta_graph import Graph
 from app.channels.meta_messaging import Account
@@ -49,6 +49,10 @@ class MessengerAdapter:
     async def fetch(self, config: MessengerConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """Raises FetchError."""
         return await _graph(config).download(http, str(file.ref.get("url")), limit=limit, signed=False)
+
+    async def profile(self, config: MessengerConfig, sender: Sender, http: httpx.AsyncClient) -> Profile:
+        """Raises SendError."""
+        return await meta_profile.profile(_graph(config), http, sender, "first_name,last_name,profile_pic")
 
     async def check(self, config: MessengerConfig, http: httpx.AsyncClient) -> None:
         """Raises SendError."""

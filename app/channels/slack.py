@@ -8,15 +8,17 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from app.channels import fetching, meta, meta_graph, slack_parse, slack_text
+from app.channels import fetching, meta, meta_graph, slack_parse, slack_profile, slack_text
 from app.channels.base import (
     Call,
     Capabilities,
     ConfigModel,
     Outgoing,
     Parsed,
+    Profile,
     RemoteFile,
     Reply,
+    Sender,
     SendError,
     SendFailure,
     Sent,
@@ -108,6 +110,14 @@ class SlackAdapter:
         source = fetching.Source(slack.base, ("slack.com",), slack.headers(), ("slack-files.com",))
         # Whom Slack does not know it shows a page to log in.
         return await fetching.download(http, source, url, limit=limit, page=file.media_type == "text/html")
+
+    async def profile(self, config: SlackConfig, sender: Sender, http: httpx.AsyncClient) -> Profile:
+        """Raises SendError."""
+        user = key(sender.address.get("user"))
+        if user is None:
+            raise SendError(SendFailure.RECIPIENT, "nobody whom Slack could name")
+        answer = await _slack(config).ask(http, "users.info", {"user": user, "include_locale": "true"})
+        return slack_profile.read(meta.obj(answer.get("user")))
 
     async def check(self, config: SlackConfig, http: httpx.AsyncClient) -> None:
         """Raises SendError."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from app.channels import wechat_api, wechat_crypto, wechat_media, wechat_parse, wechat_xml
+from app.channels import wechat_api, wechat_crypto, wechat_media, wechat_parse, wechat_profile, wechat_xml
 from app.channels.base import (
     Call,
     Capabilities,
@@ -14,8 +14,10 @@ from app.channels.base import (
     OutboundFile,
     Outgoing,
     Parsed,
+    Profile,
     RemoteFile,
     Reply,
+    Sender,
     SendError,
     SendFailure,
     Sent,
@@ -110,6 +112,10 @@ class WechatAdapter:
             bodies.append({"msgtype": kind, kind: {"media_id": media_id}})
         await wechat_api.in_order(_steps(api, http, open_id, bodies), idempotent=False)
         return Sent()
+
+    async def profile(self, config: WechatConfig, sender: Sender, http: httpx.AsyncClient) -> Profile:
+        """Raises SendError."""
+        return await wechat_profile.follower(_api(config), http, sender)
 
     async def check(self, config: WechatConfig, http: httpx.AsyncClient) -> None:
         """Raises SendError."""

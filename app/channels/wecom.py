@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from app.channels import wechat_api, wechat_crypto, wechat_media, wechat_xml, wecom_names, wecom_parse
+from app.channels import wechat_api, wechat_crypto, wechat_media, wechat_profile, wechat_xml, wecom_names, wecom_parse
 from app.channels.base import (
     Call,
     Capabilities,
@@ -14,9 +14,11 @@ from app.channels.base import (
     OutboundFile,
     Outgoing,
     Parsed,
+    Profile,
     Pulled,
     RemoteFile,
     Reply,
+    Sender,
     SendError,
     SendFailure,
     Sent,
@@ -150,6 +152,10 @@ class WecomAdapter:
         ]
         await wechat_api.in_order(_steps(api, http, numbered), idempotent=True)
         return Sent(provider_message_id=wecom_parse.own_id(outgoing.message_id))
+
+    async def profile(self, config: WecomConfig, sender: Sender, http: httpx.AsyncClient) -> Profile:
+        """Raises SendError."""
+        return await wechat_profile.customer(_api(config), http, sender)
 
     async def check(self, config: WecomConfig, http: httpx.AsyncClient) -> None:
         """Raises SendError."""

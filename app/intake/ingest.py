@@ -39,6 +39,7 @@ from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.names import Names
 from app.intake.prepare import Prepared, Preparer, language
+from app.intake.profiles import Wanted
 from app.intake.reading import QUERY, bell_of, read
 from app.intake.store import FileStore
 from app.models import InboundJournal, ParkedMail
@@ -82,6 +83,7 @@ class Intake:
         ]
         self._preparer: Preparer | None = None
         self._names = Names(database)
+        self.wanted = Wanted()
 
     def start(self) -> None:
         for lane in self._lanes:
@@ -193,6 +195,9 @@ class Intake:
         await self._apply_refusals(account.id, parsed.refusals)
 
     def _told(self, account: ChannelAccount, entry: Entry, parsed: Parsed, stored: list[Stored]) -> list[Stored]:
+        for message, item in zip(parsed.messages, stored, strict=True):
+            if item.seq == 1 and item.outcome == "stored":
+                self.wanted.note(account, message.sender)
         _logger.info(
             "call stored",
             correlation_id=entry.correlation_id,

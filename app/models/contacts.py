@@ -44,6 +44,19 @@ class ContactIdentity(SQLModel, table=True):
     created_at: datetime = Now()
 
 
+class ProfileLookup(SQLModel, table=True):
+    """The provider is asked once who an identity is; `due_at` is None once it has told, or never will (`error` says why)."""
+
+    __tablename__ = "profile_lookup"
+    __table_args__ = (Index("ix_profile_lookup_due", "channel_id", "due_at", postgresql_where="due_at IS NOT NULL"),)
+    identity_id: UUID = Field(primary_key=True, sa_column_args=[ForeignKey("contact_identity.id", ondelete="CASCADE")])
+    channel_id: UUID = Field(sa_column_args=[ForeignKey("channel.id", ondelete="CASCADE")])
+    attempts: int = 0
+    due_at: datetime | None = Moment(default=None)
+    error: str | None = Word(default=None)
+    created_at: datetime = Now()
+
+
 class Visitor(SQLModel, table=True):
     """One browser with our widget; its 256-bit token is stored as a digest."""
 

@@ -71,14 +71,44 @@ def _marks() -> None:
         op.create_index(f"ix_{table}_since", table, ["since"])
 
 
+def _profiles() -> None:
+    op.create_table(
+        "profile_lookup",
+        sa.Column("identity_id", sa.Uuid(), nullable=False),
+        sa.Column("channel_id", sa.Uuid(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["identity_id"],
+            ["contact_identity.id"],
+            name=op.f("fk_profile_lookup_identity_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["channel_id"], ["channel.id"], name=op.f("fk_profile_lookup_channel_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("identity_id", name=op.f("pk_profile_lookup")),
+    )
+    op.create_index(
+        "ix_profile_lookup_due",
+        "profile_lookup",
+        ["channel_id", "due_at"],
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
+
+
 def upgrade() -> None:
     _journal_states([*_JOURNAL, "trapped"])
     _answers_elsewhere()
     _consents()
     _marks()
+    _profiles()
 
 
 def downgrade() -> None:
+    op.drop_table("profile_lookup")
     op.drop_table("form_count")
     op.drop_table("form_seen")
     op.drop_table("consent")

@@ -38,6 +38,8 @@ from app.intake.limits import widget_limits
 from app.intake.mailbox import Mailbox
 from app.intake.media import TOPIC as MEDIA
 from app.intake.media import Fetcher
+from app.intake.profiles import TOPIC as PROFILES
+from app.intake.profiles import Profiles
 from app.intake.pulling import TOPIC as PULL
 from app.intake.pulling import Puller
 from app.intake.store import FileStore
@@ -103,6 +105,9 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     fetcher = Fetcher(database, context.catalog, settings, context.http, context.files, poke=media.set)
     rung = wakeups.subscribe(PULL)
     puller = Puller(database, context.catalog, context.intake, context.http, poke=rung.set)
+    asked = wakeups.subscribe(PROFILES)
+    context.intake.wanted.poke = asked.set
+    profiles = Profiles(database, context.catalog, settings, context.http, context.intake.wanted)
     found = wakeups.subscribe(MAILBOXES, CATALOG)
     mailboxes = Mailboxes(database, context.catalog, context.intake, settings, poke=found)
     called = wakeups.subscribe(actions.TOPIC)
@@ -130,6 +135,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("accounts", health.step, wakeups.subscribe(accounts.TOPIC), tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("puller", puller.step, rung, tick_s=30)
+    background.add("profiles", profiles.step, asked, tick_s=30)
     background.add("mailboxes", mailboxes.step, found, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
     background.add("sla-actions", escalations.step, wakeups.subscribe(actions.TOPIC), tick_s=30)

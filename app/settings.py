@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     imap_lease_s: float = Field(
         default=10, ge=0.5, description="after so long without a sign, another process reads the mailbox"
     )
+    profile_lookups: int = Field(
+        default=2, ge=0, le=50, description="customers' names asked of a provider at a time, per account; 0: never"
+    )
     attachment_limit: int = Field(default=25_000_000, ge=1, description="bytes of one attachment")
     text_limit: int = Field(default=100_000, ge=100, description="characters of a message that are kept")
     heartbeat_s: float = Field(default=25, gt=0)

@@ -89,13 +89,13 @@ class Mailboxes:
     async def _renew(self) -> None:
         if not self._readers:
             return
-        turns = [reader.turn for reader, _ in self._readers.values()]
+        readers = dict(self._readers)
         async with self._database.begin() as session:
+            turns = [reader.turn for reader, _ in readers.values()]
             ours = await imap_turns.renew(session, turns, lease_s=self._settings.imap_lease_s)
-        for turn in turns:
-            if turn.channel_id not in ours:
-                _logger.warning("mailbox was taken over", channel_id=turn.channel_id)
-                await self._stop(turn.channel_id, 0)
+        for id, known in readers.items():
+            if id not in ours and self._readers.get(id) is known:  # it may have ended by itself meanwhile
+                await self._stop(id, 0)
 
     async def _end_changed(self, wanted: dict[UUID, ChannelAccount]) -> None:
         for id, (reader, _) in list(self._readers.items()):
@@ -105,7 +105,9 @@ class Mailboxes:
 
     async def _stop(self, id: UUID, within_s: float) -> None:
         """Between two mails where that is soon enough."""
-        reader, task = self._readers.pop(id)
+        if (known := self._readers.pop(id, None)) is None:
+            return
+        reader, task = known
         try:
             async with asyncio.timeout(within_s), reader.hands:
                 task.cancel()

@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from app import clock
 from app.channels import provider
-from app.channels.base import OutboundFile, SendError, SendFailure, Sent
+from app.channels.base import OutboundFile, RefusalReason, SendError, SendFailure, Sent
 from app.channels.hiding import hide
 from app.channels.provider import FetchError
 from app.channels.text import clean
@@ -32,13 +32,21 @@ hide(
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What an error means: `(code, subcode)` first, then `code`; `waits_s` where Meta has a rule and sends no header."""
+    """What an error means: `(code, subcode)` first, then `code`; `waits_s` where Meta has a rule and sends no header.
+
+    What is about `only_this` recipient makes no one else wait; `refusals` are told of the recipient from then on.
+    """
 
     failures: Mapping[int | tuple[int, int], SendFailure]
     waits_s: Mapping[int, float]
+    only_this: Collection[int] = ()
+    refusals: Mapping[int | tuple[int, int], RefusalReason] = field(default_factory=dict)
 
     def failure(self, code: int, subcode: int) -> SendFailure | None:
         return self.failures.get((code, subcode)) or self.failures.get(code)
+
+    def refusal(self, code: int, subcode: int) -> RefusalReason | None:
+        return self.refusals.get((code, subcode)) or self.refusals.get(code)
 
 
 # Codes that the Graph API has in common; channels.md 3.2 and 3.3.
@@ -107,7 +115,13 @@ class Graph:
         wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
         wait_s = self.codes.waits_s.get(code) if wish is None else wish
         detail = f"Meta answered {response.status_code}{self._said(error, code, subcode)}"
-        return SendError(failure, detail, retry_after_s=wait_s if failure is SendFailure.RETRY else None)
+        return SendError(
+            failure,
+            detail,
+            retry_after_s=wait_s if failure is SendFailure.RETRY else None,
+            only_this=code in self.codes.only_this,
+            refusal=self.codes.refusal(code, subcode) if failure is SendFailure.RECIPIENT else None,
+        )
 
     def _said(self, error: Mapping[str, Any], code: int, subcode: int) -> str:
         if not error:

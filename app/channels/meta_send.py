@@ -9,7 +9,7 @@ import httpx
 import orjson
 
 from app.channels import meta_graph
-from app.channels.base import Capabilities, OutboundFile, Outgoing, SendError, SendFailure, Sent
+from app.channels.base import Capabilities, OutboundFile, Outgoing, RefusalReason, SendError, SendFailure, Sent
 from app.channels.meta_graph import COMMON, Codes, Graph
 from app.channels.meta_messaging import METADATA
 from app.channels.split import Width, split_text
@@ -26,6 +26,9 @@ CODES = Codes(
         ),
     },
     waits_s={},
+    refusals=dict.fromkeys(
+        (551, (10, 2018108), (100, 2018001), (100, 2534014), (200, 1545041)), RefusalReason.UNREACHABLE
+    ),
 )
 
 
@@ -63,7 +66,9 @@ async def send(way: Way, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         if way.tagged:
             part = "" if number == len(messages) else f"/{number}"
             message["metadata"] = f"{METADATA}{outgoing.message_id}{part}"
-        steps.append(partial(_post, way, http, recipient, message))
+        # The tag is for people: what we send by ourselves may not carry it.
+        tag = way.human_agent and outgoing.kind == "reply"
+        steps.append(partial(_post, way, http, recipient, message, tag))
     return await meta_graph.in_order(steps)
 
 
@@ -98,14 +103,16 @@ async def _upload(way: Way, http: httpx.AsyncClient, file: OutboundFile, kind: s
     return {"type": kind, "payload": {"attachment_id": attachment_id}}
 
 
-async def _post(way: Way, http: httpx.AsyncClient, recipient: Mapping[str, str], message: Mapping[str, Any]) -> str:
+async def _post(
+    way: Way, http: httpx.AsyncClient, recipient: Mapping[str, str], message: Mapping[str, Any], tagged: bool
+) -> str:
     """An answer after the window is tried once more as a person's, where Meta allows that."""
     path = f"{way.account}/messages"
     payload = {"recipient": recipient, "messaging_type": "RESPONSE", "message": message}
     try:
         answer = await way.graph.post(http, path, payload)
     except SendError as error:
-        if error.failure is not SendFailure.WINDOW or not way.human_agent:
+        if error.failure is not SendFailure.WINDOW or not tagged:
             raise
         tag = {"messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}
         answer = await way.graph.post(http, path, {**payload, **tag})

@@ -1,7 +1,7 @@
 """SMS by Twilio, and what else its Messaging carries: WhatsApp and RCS senders."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -15,6 +15,7 @@ from app.channels.base import (
     Call,
     Capabilities,
     ConfigModel,
+    OutboundFile,
     Outgoing,
     Parsed,
     RemoteFile,
@@ -31,6 +32,7 @@ from app.channels.split import split_text, utf16
 from app.channels.text import JSONDecodeError, clean, key, loads
 
 _TEXT_LIMIT = 1600
+_MEDIA_COUNT, _MEDIA_BYTES = 10, 5_000_000
 _NO_ANSWER = b"<Response/>"
 
 
@@ -40,7 +42,15 @@ class SmsAdapter:
     type: ClassVar[str] = "sms"
     config_model: ClassVar[ConfigModel] = SmsConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
-        text_limit=_TEXT_LIMIT, idempotent_send=False, max_parts=10, delivered=True, read=True
+        text_limit=_TEXT_LIMIT,
+        idempotent_send=False,
+        files=True,
+        max_parts=10,
+        file_limits=dict.fromkeys(("image", "audio", "video", "file"), _MEDIA_BYTES),
+        file_types={"file": frozenset({"application/pdf", "text/vcard", "text/x-vcard", "text/calendar"})},
+        max_files=_MEDIA_COUNT,
+        delivered=True,
+        read=True,
     )
 
     def verify(self, config: SmsConfig, call: Call) -> None:
@@ -54,22 +64,25 @@ class SmsAdapter:
         return Reply(_NO_ANSWER, "text/xml")
 
     async def send(self, config: SmsConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
-        """Texts of more than 1600 characters go out as several messages; `provider_message_id` is that of the last."""
+        """Texts of more than 1600 characters go out as several messages; `provider_message_id` is that of the last.
+
+        Files go as links, from which Twilio fetches them.
+        """
         to = key(outgoing.address.get("to")) or key(outgoing.address.get("user"))
         if to is None:
             raise SendError(SendFailure.RECIPIENT, "the address has no number")
-        if outgoing.files:
-            raise SendError(SendFailure.PERMANENT, "files cannot be sent on this channel")
+        links = _links(outgoing.files)
         parts = split_text(outgoing.text, _TEXT_LIMIT, utf16)
-        if not parts:
+        if not parts and not links:
             raise SendError(SendFailure.PERMANENT, "there is no text to send")
         if len(parts) > self.capabilities.max_parts:
             raise SendError(SendFailure.PERMANENT, f"the text needs more than {self.capabilities.max_parts} messages")
         ways = _ways(config, to, key(outgoing.address.get("from")))
         steps = []
-        for number, text in enumerate(parts, 1):
-            ours = str(outgoing.message_id) if number == len(parts) else f"{outgoing.message_id}:{number}"
-            steps.append(partial(_post, config, http, {**ways, "Body": text, **_callback(config, ours)}))
+        messages = _messages(parts, links, at_once=1 if sms_parse.prefix(ways["To"]) else _MEDIA_COUNT)
+        for number, message in enumerate(messages, 1):
+            ours = str(outgoing.message_id) if number == len(messages) else f"{outgoing.message_id}:{number}"
+            steps.append(partial(_post, config, http, {**ways, **message, **_callback(config, ours)}))
         return await meta_graph.in_order(steps)
 
     async def fetch(self, config: SmsConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
@@ -114,6 +127,26 @@ def _form(call: Call) -> Mapping[str, str]:
     return form
 
 
+def _links(files: Sequence[OutboundFile]) -> list[str]:
+    """Where Twilio fetches them. Raises SendError."""
+    if len(files) > _MEDIA_COUNT or sum(len(file.data) for file in files) > _MEDIA_BYTES:
+        limit = f"{_MEDIA_COUNT} files of {_MEDIA_BYTES // 1_000_000} MB together"
+        raise SendError(SendFailure.PERMANENT, f"a message carries at most {limit}")
+    links = [file.url for file in files if file.url is not None]
+    if len(links) < len(files):
+        raise SendError(SendFailure.PERMANENT, "there is no public address for the files")
+    return links
+
+
+def _messages(parts: Sequence[str], links: Sequence[str], *, at_once: int) -> list[dict[str, Any]]:
+    """The first text goes with the first files; WhatsApp and RCS take one file in a message."""
+    first: dict[str, Any] = {"Body": parts[0]} if parts else {}
+    if links:
+        first["MediaUrl"] = list(links[:at_once])
+    texts = [{"Body": part} for part in parts[1:]]
+    return [first, *texts, *({"MediaUrl": [link]} for link in links[at_once:])]
+
+
 def _ways(config: SmsConfig, to: str, wrote_to: str | None) -> dict[str, str]:
     """Both ends have to be of one kind. Raises SendError."""
     prefix, own = sms_parse.prefix(to), sms_parse.prefix(config.number)
@@ -145,7 +178,7 @@ def _account(config: SmsConfig) -> str:
     return f"{config.api_base.rstrip('/')}/2010-04-01/Accounts/{quote(config.account_sid, safe='')}"
 
 
-async def _post(config: SmsConfig, http: httpx.AsyncClient, form: Mapping[str, str]) -> str:
+async def _post(config: SmsConfig, http: httpx.AsyncClient, form: Mapping[str, Any]) -> str:
     answer = await _call(config, http, "POST", f"{_account(config)}/Messages.json", form)
     sid = key(answer.get("sid"))
     if sid is None:
@@ -154,12 +187,13 @@ async def _post(config: SmsConfig, http: httpx.AsyncClient, form: Mapping[str, s
         code = _number(answer.get("error_code"))
         said = answer.get("error_message")
         words = sms_codes.words(code, said if isinstance(said, str) else None)
-        raise SendError(sms_codes.failure(code), f"Twilio took the message and failed: {words}")
+        detail = f"Twilio took the message and failed: {words}"
+        raise SendError(sms_codes.failure(code), detail, refusal=sms_codes.refusal(code))
     return sid
 
 
 async def _call(
-    config: SmsConfig, http: httpx.AsyncClient, method: str, url: str, form: Mapping[str, str] | None
+    config: SmsConfig, http: httpx.AsyncClient, method: str, url: str, form: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Raises SendError."""
     try:
@@ -187,6 +221,7 @@ def _refusal(config: SmsConfig, response: httpx.Response, answer: Mapping[str, A
         failure,
         f"Twilio answered {status}{f', error {words}' if words else ''}",
         retry_after_s=wish if failure is SendFailure.RETRY else None,
+        refusal=sms_codes.refusal(code),
     )
 
 

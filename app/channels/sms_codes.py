@@ -1,6 +1,6 @@
 """Twilio's error codes: what each means for a message. channels.md 2.2."""
 
-from app.channels.base import SendFailure
+from app.channels.base import RefusalReason, SendFailure
 from app.channels.text import word
 
 _RETRY = (14107, 20429, 20500, 21611, 30001, 30008, 30017, 30022, 63009, 63010, 63012, 63017, 63018)
@@ -39,6 +39,17 @@ _FAILURES: dict[int, SendFailure] = {
     **dict.fromkeys(_QUOTA, SendFailure.QUOTA),
     63016: SendFailure.WINDOW,
 }
+
+
+_REFUSALS = {
+    21610: RefusalReason.OPT_OUT,
+    **dict.fromkeys((21211, 21214, 21217, 21614, 30005, 30006), RefusalReason.UNREACHABLE),
+}
+
+
+def refusal(code: int) -> RefusalReason | None:
+    """What a failure says of the number from then on."""
+    return _REFUSALS.get(code)
 
 
 def failure(code: int) -> SendFailure:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from app.channels import sms_codes
-from app.channels.base import InboundMessage, Parsed, RemoteFile, Sender, StatusUpdate
+from app.channels.base import InboundMessage, Parsed, Refusal, RefusalReason, RemoteFile, Sender, StatusUpdate
 from app.channels.meta import Found
 from app.channels.sms_segments import segments
 from app.channels.text import clean, file_name, key, media_type, word
@@ -28,6 +28,7 @@ _ON_THE_WAY = ("accepted", "scheduled", "queued", "sending", "partially_delivere
 _INCOMING = ("received", "receiving")
 # What US carriers and Twilio itself take for "no more", when it is the whole text.
 _STOP_WORDS = frozenset(("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout", "revoke"))
+_START_WORDS = frozenset(("start", "unstop"))
 # WhatsApp's business-scoped user id: two letters of a country, then letters and digits.
 _BSUID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _PREFIX = re.compile(r"(whatsapp|rcs|messenger):(.*)", re.DOTALL)
@@ -68,6 +69,7 @@ def _message(form: Form, found: Found) -> None:
         found.ignore("message without content", form.get("MessageType"))
         return
     content = _content(form, sender.kind)
+    _refusal(sid, sender, content.get("opt_out"), found)
     found.messages.append(
         InboundMessage(
             external_id=sid,
@@ -79,6 +81,15 @@ def _message(form: Form, found: Found) -> None:
             automatic=form.get("OptOutType", "").strip().upper() == "STOP",
         )
     )
+
+
+def _refusal(sid: str, sender: Sender, word_: str | None, found: Found) -> None:
+    """STOP and START, whether Twilio has understood them or only the words are there."""
+    if word_ in ("STOP", "START"):
+        stop = word_ == "STOP"
+        found.refusals.append(
+            Refusal(f"{word_.lower()}:{sid}", sender, RefusalReason.OPT_OUT, on=stop, detail=f"{word_} by message")
+        )
 
 
 def _sender(form: Form) -> Sender | None:
@@ -165,6 +176,8 @@ def _content(form: Form, kind: str) -> dict[str, Any]:
         kept["opt_out"] = opted
     elif kind == "sms" and body.strip().lower() in _STOP_WORDS:
         kept["opt_out"] = "STOP"
+    elif kind == "sms" and body.strip().lower() in _START_WORDS:
+        kept["opt_out"] = "START"
     if replied := key(form.get("OriginalRepliedMessageSid")):
         kept["reply_to"] = {"message_id": replied}
     if form.get("Forwarded", "").lower() == "true":
@@ -196,5 +209,6 @@ def _status(form: Form, state: str, ours: str | None, found: Found) -> None:
             detail=said or (state if failed else None),
             our_id=key(whole),
             failure=sms_codes.failure(number) if failed else None,
+            refusal=sms_codes.refusal(number) if failed else None,
         )
     )

@@ -8,13 +8,14 @@ import httpx
 import orjson
 
 from app import clock
-from app.channels import provider, signatures, telegram_updates
+from app.channels import provider, signatures, telegram_files, telegram_updates
 from app.channels.base import (
     Call,
     Capabilities,
     ConfigModel,
     Outgoing,
     Parsed,
+    RefusalReason,
     RemoteFile,
     Reply,
     SendError,
@@ -24,10 +25,9 @@ from app.channels.base import (
 )
 from app.channels.config import TelegramConfig
 from app.channels.hiding import hide, without
-from app.channels.split import split_text, utf16
+from app.channels.telegram_files import Part
 from app.channels.text import JSONDecodeError, loads
 
-MESSAGE_LIMIT = 4096
 _PATIENCE_S = 5.0
 _TARGET = ("chat_id", "message_thread_id", "business_connection_id")
 _FETCH_LIMIT = 20_000_000  # bytes of a file that Telegram gives to bots
@@ -63,7 +63,12 @@ class TelegramAdapter:
     type: ClassVar[str] = "telegram"
     config_model: ClassVar[ConfigModel] = TelegramConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
-        text_limit=MESSAGE_LIMIT, idempotent_send=False, edits=True, reactions=True
+        text_limit=telegram_files.TEXT_LIMIT,
+        idempotent_send=False,
+        files=True,
+        file_limits=telegram_files.LIMITS,
+        edits=True,
+        reactions=True,
     )
 
     def verify(self, config: TelegramConfig, call: Call) -> None:
@@ -88,21 +93,15 @@ class TelegramAdapter:
         return Reply(orjson.dumps(body), "application/json")
 
     async def send(self, config: TelegramConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
-        """A long text goes out as several messages; `provider_message_id` is that of the last."""
+        """A long text goes out as several messages, each file as one; `provider_message_id` is that of the last."""
         target = {name: outgoing.address[name] for name in _TARGET if name in outgoing.address}
         if "chat_id" not in target:
             raise SendError(SendFailure.RECIPIENT, "the address has no chat_id")
-        if outgoing.files:
-            raise SendError(SendFailure.PERMANENT, "files cannot be sent on this channel")
-        parts = split_text(outgoing.text, MESSAGE_LIMIT, utf16)
-        if not parts:
-            raise SendError(SendFailure.PERMANENT, "there is no text to send")
-        if len(parts) > self.capabilities.max_parts:
-            raise SendError(SendFailure.PERMANENT, f"the text needs more than {self.capabilities.max_parts} messages")
+        parts = telegram_files.parts(outgoing.text, outgoing.files, at_most=self.capabilities.max_parts)
         sent = Sent()
-        for number, text in enumerate(parts):
+        for number, part in enumerate(parts):
             try:
-                sent = await _send_part(config, http, target, text, patient=number > 0)
+                sent = await _send_part(config, http, target, part, patient=number > 0)
             except SendError as error:
                 if number == 0:
                     raise
@@ -149,13 +148,13 @@ async def _file_url(config: TelegramConfig, file: RemoteFile, http: httpx.AsyncC
 
 
 async def _send_part(
-    config: TelegramConfig, http: httpx.AsyncClient, target: dict[str, Any], text: str, *, patient: bool
+    config: TelegramConfig, http: httpx.AsyncClient, target: dict[str, Any], part: Part, *, patient: bool
 ) -> Sent:
     """`patient` waits a few seconds on a 429. A group that became a supergroup is followed once, into `target`."""
     waited = moved = False
     while True:
         try:
-            return await _call(config, http, {**target, "text": text})
+            return await _call(config, http, target, part)
         except _Refused as refused:
             wish, new_chat = refused.retry_after, refused.parameters.get("migrate_to_chat_id")
             if isinstance(new_chat, int) and not moved:
@@ -167,21 +166,32 @@ async def _send_part(
                 raise _failure(refused) from None
 
 
-async def _call(config: TelegramConfig, http: httpx.AsyncClient, payload: dict[str, Any]) -> Sent:
+async def _call(config: TelegramConfig, http: httpx.AsyncClient, target: dict[str, Any], part: Part) -> Sent:
     """Raises _Refused or SendError."""
-    result = await _ask(config, http, "sendMessage", payload, idempotent=False)
+    named = {"text": part.text} if part.file is None else {"caption": part.text} if part.text else {}
+    payload, file = {**target, **named}, part.file
+    upload = {part.field: (file.name, file.data, file.media_type)} if file is not None else None
+    result = await _ask(config, http, part.method, payload, idempotent=False, upload=upload)
     return Sent(provider_message_id=_message_key(result, payload))
 
 
 async def _ask(
-    config: TelegramConfig, http: httpx.AsyncClient, method: str, payload: dict[str, Any], *, idempotent: bool
+    config: TelegramConfig,
+    http: httpx.AsyncClient,
+    method: str,
+    payload: dict[str, Any],
+    *,
+    idempotent: bool,
+    upload: dict[str, tuple[str, bytes, str]] | None = None,
 ) -> Any:
     """The result. Raises _Refused or SendError; neither names the URL, because it holds the bot token."""
     url = f"{config.api_base.rstrip('/')}/bot{config.bot_token.get_secret_value()}/{method}"
+    if upload is None:
+        given: dict[str, Any] = {"content": orjson.dumps(payload), "headers": {"content-type": "application/json"}}
+    else:
+        given = {"data": {name: str(value) for name, value in payload.items()}, "files": upload}
     try:
-        response = await http.post(
-            url, content=orjson.dumps(payload), headers={"content-type": "application/json"}, follow_redirects=False
-        )
+        response = await http.post(url, follow_redirects=False, **given)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         provider.fail_on(error, idempotent=idempotent)
     try:
@@ -225,7 +235,9 @@ def _failure(refused: _Refused) -> SendError:
     if code in (401, 404):
         return SendError(SendFailure.REAUTH, detail)
     if code == 403 or (code == 400 and any(sign in said for sign in _NOT_THERE)):
-        return SendError(SendFailure.RECIPIENT, detail)
+        blocked = any(sign in said for sign in ("blocked", "kicked"))
+        reason = RefusalReason.BLOCKED if blocked else RefusalReason.UNREACHABLE
+        return SendError(SendFailure.RECIPIENT, detail, refusal=reason)
     if code in (409, 429) or code >= 500:
         return SendError(SendFailure.RETRY, detail, retry_after_s=refused.retry_after)
     if 300 <= code < 400:

@@ -14,11 +14,13 @@ from app.channels.base import (
     OutboundFile,
     Outgoing,
     Parsed,
+    RefusalReason,
     RemoteFile,
     Reply,
     SendError,
     SendFailure,
     Sent,
+    Template,
 )
 from app.channels.meta_graph import COMMON, Codes, Graph
 from app.channels.provider import FetchError
@@ -58,6 +60,11 @@ CODES = Codes(
         ),
     },
     waits_s={131056: 6.0, 131048: 60.0},
+    only_this=frozenset({131056}),
+    refusals={
+        131050: RefusalReason.OPT_OUT,
+        **dict.fromkeys((131026, 131030), RefusalReason.UNREACHABLE),
+    },
 )
 
 
@@ -76,6 +83,7 @@ class WhatsAppAdapter:
         reactions=True,
         delivered=True,
         read=True,
+        templates=True,
         window_h=24,
     )
 
@@ -92,6 +100,9 @@ class WhatsAppAdapter:
         """All files are uploaded before the first part goes out; a short text is the caption of the first file."""
         target = _target(outgoing.address)
         graph = _graph(config)
+        if outgoing.template is not None:
+            bodies = [("template", _template(outgoing.template))]
+            return await meta_graph.in_order(_steps(graph, config, http, target, str(outgoing.message_id), bodies))
         kinds = [_kind(file) for file in outgoing.files]
         bodies = _texts(outgoing, kinds)
         for file, kind in zip(outgoing.files, kinds, strict=True):
@@ -127,6 +138,15 @@ def _target(address: Mapping[str, Any]) -> dict[str, Any]:
     if recipient is not None:
         return {"recipient_type": kind, "recipient": recipient}
     raise SendError(SendFailure.RECIPIENT, "the address has neither a number nor a user id")
+
+
+def _template(template: Template) -> dict[str, Any]:
+    """The parameters are those of its body, in their order."""
+    named = {"name": template.name, "language": {"code": template.language}}
+    if not template.parameters:
+        return named
+    given = [{"type": "text", "text": value} for value in template.parameters]
+    return {**named, "components": [{"type": "body", "parameters": given}]}
 
 
 def _kind(file: OutboundFile) -> str:

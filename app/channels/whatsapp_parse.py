@@ -212,6 +212,7 @@ def _status(status: Json, people: People, found: Found, codes: Codes) -> None:
             failure=(codes.failure(code, 0) if isinstance(code, int) else None) or SendFailure.PERMANENT
             if failed
             else None,
+            refusal=codes.refusal(code, 0) if failed and isinstance(code, int) else None,
         )
     )
 

@@ -2,6 +2,7 @@
 
 import os
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -92,6 +93,14 @@ class Settings(BaseSettings):
     webhook_kept_h: float = Field(default=24, ge=0, description="how long delivered webhooks are listed")
     webhook_dead_kept_days: float = Field(default=30, gt=0, description="how long dead letters of webhooks are kept")
     webhook_replay_limit: int = Field(default=100_000, ge=1, description="events that one replay queues")
+    fetch_networks: str = Field(
+        default="",
+        description="private networks from which files that customers' systems name by address may be fetched",
+    )
+    channel_private: bool = Field(
+        default=True,
+        description="addresses in a channel's configuration (api_base, callback_url) may be on this machine and in private networks",
+    )
     widget_rate_per_s: float = Field(default=5, gt=0, description="messages a visitor may send, sustained")
     widget_burst: int = Field(default=30, ge=1)
     widget_hellos_per_s: float = Field(default=20, gt=0, description="widgets that may connect from one address")
@@ -126,6 +135,12 @@ class Settings(BaseSettings):
             raise ValueError("must be an http:// or https:// URL")
         return value.rstrip("/")
 
+    @field_validator("fetch_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        networks(value)
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _level(cls, value: str) -> str:
@@ -156,6 +171,11 @@ class Settings(BaseSettings):
     @property
     def attachments_dir(self) -> Path:
         return self.data_dir / "attachments"
+
+
+def networks(listed: str) -> list[IPv4Network | IPv6Network]:
+    """Of a list with commas. Raises ValueError."""
+    return [ip_network(item.strip()) for item in listed.split(",") if item.strip()]
 
 
 def load(**overrides: object) -> Settings:

@@ -496,7 +496,10 @@ class Profiling(Protocol):
 
 @runtime_checkable
 class Fetching(Protocol):
-    """What an adapter has besides when its messages name files that lie at the provider."""
+    """What an adapter has besides when its messages name files that lie at the provider.
+
+    With `fetches_anywhere = True` the addresses are other people's word: its `http` calls into the public internet only.
+    """
 
     async def fetch(self, config: Any, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """At most `limit` bytes. Raises app.channels.provider.FetchError."""

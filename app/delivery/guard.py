@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class PrivateAddress(httpx.TransportError):
     """The name stands for an address of a network of its own: this machine, the local network, a cloud's metadata."""
+
+    permanent = True  # it is no use to try again
 
 
 def is_public(address: Address) -> bool:
@@ -43,15 +46,22 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     """Looks a name up once, refuses it when any of its addresses is not public, and connects to one of those.
 
     So a name that means something else a moment later leads nowhere. The certificate is checked against the name.
-    `private` lets everything through, still pinned. Raises PrivateAddress.
+    `private` lets everything through, still pinned; `allowed` are private networks that may be called all the same.
+    Raises PrivateAddress, which says how the operator allows it (`hint`).
     """
 
     def __init__(
-        self, inner: httpx.AsyncBaseTransport | None = None, *, private: bool, resolve: Resolve = resolve
+        self,
+        inner: httpx.AsyncBaseTransport | None = None,
+        *,
+        private: bool,
+        resolve: Resolve = resolve,
+        allowed: Sequence[Network] = (),
+        hint: str = "ROUNDTRIP_WEBHOOK_PRIVATE=true allows such addresses",
     ) -> None:
         # No connection is kept: two names may share an address, and neither may use what was opened for the other.
         self._inner = inner or httpx.AsyncHTTPTransport(limits=httpx.Limits(max_keepalive_connections=0))
-        self._private, self._resolve = private, resolve
+        self._private, self._resolve, self._allowed, self._hint = private, resolve, allowed, hint
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Addresses are tried in turn while no connection comes about: until then nothing has been sent."""
@@ -74,9 +84,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(f"the name is not known ({type(error).__name__})") from None
         if not found:
             raise httpx.ConnectError("the name has no address")
-        if not self._private and not all(is_public(ip_address(address)) for address in found):
-            raise PrivateAddress("the address is private; ROUNDTRIP_WEBHOOK_PRIVATE=true allows such addresses")
+        if not self._private and not all(self._may_call(ip_address(address)) for address in found):
+            raise PrivateAddress(f"the address is private; {self._hint}")
         return found
+
+    def _may_call(self, address: Address) -> bool:
+        return is_public(address) or any(address in network for network in self._allowed)
 
 
 def _pinned(request: httpx.Request, address: str) -> httpx.Request:

@@ -16,19 +16,20 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
-from app.catalog import CatalogCache
+from app.catalog import CatalogCache, ChannelAccount
 from app.channels.base import Fetching, RemoteFile
 from app.channels.provider import FetchError
 from app.conversations import queries
 from app.db import Database
 from app.delivery.backoff import Schedule, wait_s
+from app.delivery.guard import GuardedTransport
 from app.errors import TooLarge
 from app.events import log as events
 from app.events import shapes
 from app.in_flight import InFlight
 from app.intake.store import FileStore
 from app.models import Attachment, Message
-from app.settings import Settings
+from app.settings import Settings, networks
 
 TOPIC = "media"
 FETCHES = Counter("roundtrip_media_fetches_total", "Attempts to fetch a file of a message, by outcome", ["outcome"])
@@ -117,6 +118,8 @@ class Fetcher:
         self._limit, self._schedule, self._lease_s = settings.attachment_limit, schedule, lease_s
         self._flight: InFlight[UUID] = InFlight(poke)
         self._rng = Random()
+        self._settings = settings
+        self._guarded: httpx.AsyncClient | None = None
 
     async def step(self) -> float | None:
         """Put due files in flight and return without waiting for them; seconds until the next one is due.
@@ -141,6 +144,8 @@ class Fetcher:
     async def drain(self, within_s: float) -> None:
         """Take nothing new and wait for what is in flight. What is cut off is fetched again after its lease."""
         await self._flight.drain(within_s)
+        if self._guarded is not None:
+            await self._guarded.aclose()
 
     def _launch(self, item: Claimed) -> None:
         self._flight.launch(self._bring(item), name=f"fetch {item.attachment_id}", key=item.channel_id)
@@ -168,7 +173,7 @@ class Fetcher:
             return Outcome("unsupported", error=NO_FETCH)
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                data = await account.adapter.fetch(account.config, item.file, self._http, limit=self._limit)
+                data = await account.adapter.fetch(account.config, item.file, self._client(account), limit=self._limit)
             return Outcome("stored", sha256=await self._files.put(data), size=len(data))
         except FetchError as error:
             return Outcome("retry" if error.retry else "failed", error=error.detail)
@@ -181,6 +186,25 @@ class Fetcher:
         except Exception as error:
             _logger.error("adapter failed", channel_type=account.type, error=repr(error), exc_info=True)
             return Outcome("retry", error=f"the channel's code failed ({type(error).__name__})")
+
+    def _client(self, account: ChannelAccount) -> httpx.AsyncClient:
+        """Where addresses are other people's word, one that they cannot lead into networks of ours."""
+        if not getattr(account.adapter, "fetches_anywhere", False):
+            return self._http
+        if self._guarded is None:
+            guarded = GuardedTransport(
+                private=False,
+                allowed=networks(self._settings.fetch_networks),
+                hint="ROUNDTRIP_FETCH_NETWORKS names private networks that are allowed",
+            )
+            self._guarded = httpx.AsyncClient(
+                transport=guarded,
+                follow_redirects=False,
+                trust_env=False,
+                timeout=self._settings.send_timeout_s,
+                headers={"Accept-Encoding": "identity"},
+            )
+        return self._guarded
 
     def _again_or_never(self, item: Claimed, outcome: Outcome, elapsed_s: float) -> Outcome:
         seconds = wait_s(self._schedule, item.attempt, elapsed_s=elapsed_s, rng=self._rng)

@@ -195,7 +195,7 @@ class Intake:
         await self._apply_refusals(account.id, parsed.refusals)
 
     def _told(self, account: ChannelAccount, entry: Entry, parsed: Parsed, stored: list[Stored]) -> list[Stored]:
-        for message, item in zip(parsed.messages, stored, strict=True):
+        for message, item in zip(parsed.messages, stored, strict=False):  # what calls begin with comes after these
             if item.seq == 1 and item.outcome == "stored":
                 self.wanted.note(account, message.sender)
         _logger.info(

@@ -19,17 +19,19 @@ from app.catalog import CatalogCache
 from app.channels.registry import FAULTS
 from app.complaints.actions import Reminder
 from app.context import Context
-from app.conversations import limits, pausing
+from app.conversations import closing, confirming, limits, pausing
 from app.db import Database, settings_of
 from app.delivery import accounts, orphans
+from app.delivery.guard import GuardedTransport
 from app.delivery.health import Health
 from app.delivery.hooks import Hooks
 from app.delivery.sender import Sender
 from app.delivery.webhooks import loops as webhook_loops
 from app.delivery.webhooks.deliverer import Deliverer
 from app.desk import endpoints, live, snapshot
+from app.desk.endpoints import webhook_payloads
 from app.events.hub import Hub
-from app.intake import form_marks, webhooks, widget
+from app.intake import form_marks, mail_calls, webhooks, widget
 from app.intake.forms import Forms
 from app.intake.imap import Mailboxes
 from app.intake.imap_turns import TOPIC as MAILBOXES
@@ -47,7 +49,7 @@ from app.intake.walk_ins import WalkIns
 from app.routing import counts, endings, offers, patience, presence
 from app.routing.dispatcher import Dispatcher
 from app.routing.escalation import Escalations
-from app.settings import Settings
+from app.settings import Settings, networks
 from app.sla import actions, arming, attainment
 from app.sla.watcher import Watcher
 from app.socket_frames import CLOSE_RESTART, frame
@@ -77,13 +79,23 @@ async def open_context(settings: Settings) -> Context:
         hub=Hub(database),
         files=files,
         intake=Intake(database, catalog, vault, settings, files),
-        http=httpx.AsyncClient(follow_redirects=False, timeout=settings.send_timeout_s),
+        http=outgoing_client(settings),
         background=Background(),
         limits=widget_limits(settings),
     )
     context.forms = Forms(context, form_page.Pages())
     context.walk_ins = WalkIns(context)
     return context
+
+
+def outgoing_client(settings: Settings) -> httpx.AsyncClient:
+    """Calls the addresses that are in the channels' configurations: an administrator's word, believed unless the operator
+    says otherwise (docs/decisions/0016)."""
+    guard = None
+    if not settings.channel_private:
+        hint = "ROUNDTRIP_CHANNEL_PRIVATE=true allows such addresses"
+        guard = GuardedTransport(private=False, allowed=networks(settings.fetch_networks), hint=hint)
+    return httpx.AsyncClient(transport=guard, follow_redirects=False, timeout=settings.send_timeout_s)
 
 
 def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailboxes, Deliverer]:
@@ -143,6 +155,8 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("sla-attainment", attainment.Folder(database).step, asyncio.Event(), tick_s=15)
     background.add("calendar-edits", arming.CalendarEdits(database).step, wakeups.subscribe(arming.TOPIC), tick_s=60)
     background.add("limits", limits.Applier(database).step, wakeups.subscribe(limits.TOPIC), tick_s=60)
+    confirmer = confirming.Confirmer(database, link=context.feedback_link)
+    background.add("confirmations", confirmer.step, wakeups.subscribe(closing.TOPIC), tick_s=60)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
     background.add("corrective-actions", Reminder(database).step, asyncio.Event(), tick_s=600)
     background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
@@ -156,6 +170,7 @@ async def _housekeeping(database: Database) -> None:
     """What is no longer needed goes."""
     async with database.begin() as session:
         await edge.forget_keys(session)
+        await mail_calls.forget(session)
         await orphans.expire(session, after_s=settings_of(session).orphan_status_s)
         await form_marks.forget(session)
 
@@ -195,6 +210,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     _add_probes(app)
     for router in (webhooks.router, live.router, widget.router, endpoints.router()):
         app.include_router(router)  # looked through in this order: the hot paths first
+    app.webhooks.include_router(webhook_payloads.router())
     app.include_router(media_link.router)
     pages.mount(app)
     return app

@@ -4,10 +4,9 @@ from typing import ClassVar
 
 import httpx
 
-from app.channels import mail_compose, mail_parse, mail_send
+from app.channels import mail_compose, mail_parse, mail_send, mail_webhooks
 from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, SendError, SendFailure, Sent
 from app.channels.mail_config import MailConfig
-from app.errors import NotGenuine
 
 # How the envelope of a mail is kept in the journal, so that a replay sees what the receiver saw.
 ENVELOPE_FROM = "x-envelope-from"
@@ -22,11 +21,13 @@ class MailAdapter:
     capabilities: ClassVar[Capabilities] = Capabilities(text_limit=1_000_000, idempotent_send=True, files=True)
 
     def verify(self, config: MailConfig, call: Call) -> None:
-        """No HTTP call is a mail."""
-        raise NotGenuine("mail comes by SMTP, not by webhook")
+        """A provider's webhook; SMTP and IMAP ask nobody."""
+        mail_webhooks.verify(config, call)
 
     def parse(self, config: MailConfig, call: Call) -> Parsed:
-        """The raw mail is the body; the envelope is in two headers, as `envelope_headers` made them."""
+        """A provider's call; or the raw mail as the body, its envelope in two headers, as `envelope_headers` made them."""
+        if config.inbound is not None and ENVELOPE_TO not in call.headers:
+            return mail_webhooks.parse(config, call)
         recipients = [item.strip() for item in call.headers.get(ENVELOPE_TO, "").split(",") if item.strip()]
         sender = call.headers.get(ENVELOPE_FROM)
         return mail_parse.parse(call.body, config, recipients=recipients, envelope_from=sender)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import cache
+from functools import cache, partial
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -12,11 +12,13 @@ from prometheus_client import Counter, Histogram
 from app import log
 from app.catalog import ChannelAccount
 from app.channels.base import Answering, Call, Handshaking, Parsed, Reply
+from app.channels.form import FormAdapter
+from app.channels.mail import MailAdapter
 from app.clock import now
 from app.context import Context, context_of
 from app.errors import MethodNotAllowed, NotFound, NotGenuine, TooLarge
+from app.intake import calls_directing, mail_calls
 from app.intake.reading import QUERY, bell_of, read
-from app.intake import calls_directing
 
 CALLS = Counter("roundtrip_webhook_calls_total", "Provider calls that were stored", ["channel_type"])
 REFUSED = Counter("roundtrip_webhook_refused_total", "Provider calls that were not genuine", ["channel_type"])
@@ -52,18 +54,22 @@ async def take(context: Context, request: Request, channel_id: UUID) -> Response
     """Answered after the commit. Raises NotGenuine, NotFound, TooLarge, Unavailable."""
     started = time.perf_counter()
     account = await find(context, channel_id)
+    if account.type == FormAdapter.type:
+        return await context.forms.take(request, account)
+    if account.type == MailAdapter.type:
+        return _given(await _mail(context, request, account))
     call = await _call(request, context)
     try:
         account.adapter.verify(account.config, call)
     except Exception:
         REFUSED.labels(account.type).inc()
         raise
-    parsed = read(account, call)
-    await context.intake.store(
-        account,
     asked = calls_directing.asked_about(account, call)
     if asked is not None and (told := await calls_directing.repeated(context, account, call, asked)) is not None:
         return _given(told)
+    parsed = read(account, call)
+    await context.intake.store(
+        account,
         transport="webhook",
         headers=_kept(call),
         body=call.body,
@@ -73,11 +79,21 @@ async def take(context: Context, request: Request, channel_id: UUID) -> Response
     calls, seconds = _meters(account.type)
     calls.inc()
     seconds.observe(time.perf_counter() - started)
+    if asked is not None:
+        return _given(await calls_directing.direct(context, account, call, asked))
     return _answer(account, call, parsed) if _answers(type(account.adapter)) else _ACCEPTED
 
 
-    if asked is not None:
-        return _given(await calls_directing.direct(context, account, call, asked))
+async def _mail(context: Context, request: Request, account: ChannelAccount) -> Reply:
+    try:
+        reply = await mail_calls.take(context, account, partial(_call, request, context), _kept)
+    except NotGenuine:
+        REFUSED.labels(account.type).inc()
+        raise
+    CALLS.labels(account.type).inc()
+    return reply
+
+
 def _answer(account: ChannelAccount, call: Call, parsed: Parsed) -> Response:
     """What the provider reads. The call is stored: a mistake of the adapter is no reason to have it sent again."""
     assert isinstance(account.adapter, Answering)
@@ -111,13 +127,15 @@ async def find(context: Context, channel_id: UUID) -> ChannelAccount:
     return account
 
 
-async def _call(request: Request, context: Context) -> Call:
-    limit = context.settings.body_limit
-    body = b""
+async def _call(request: Request, context: Context, limit: int | None = None) -> Call:
+    limit = limit or context.settings.body_limit
+    chunks, size = [], 0
     async for chunk in request.stream():
-        body = body + chunk if body else chunk
-        if len(body) > limit:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
             raise TooLarge(f"a call may have {limit} bytes")
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     path, query = request.scope["path"], request.scope["query_string"].decode("latin-1")
     return Call(
         method=request.method,

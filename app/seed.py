@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.feedback.policy import SHIPPED
 from app.ids import new_token, token_hash
 from app.models import (
     ApiToken,
@@ -17,6 +18,7 @@ from app.models import (
     CategorySetting,
     Channel,
     ClassificationRule,
+    ClosingPolicy,
     GradedResponse,
     Instance,
     Queue,
@@ -56,6 +58,7 @@ GRADED = (
         specialists=["technical_support"],
     ),
 )
+CLOSING = ClosingPolicy(**SHIPPED.model_dump(exclude={"id", "created_at", "updated_at"}))
 WALK_IN = Channel(type="walk_in", name="Walk-in", secrets="")
 BOOTSTRAP = "bootstrap"
 _ADMIN_LOCK = text("SELECT pg_advisory_xact_lock(7266514313)")
@@ -79,6 +82,7 @@ async def ensure_defaults(session: AsyncSession) -> None:
     await _add(session, SlaPolicy, policies)
     await _add_once(session, "boosts", Boost, BOOSTS)
     await _add_once(session, "graded", GradedResponse, GRADED)
+    await _add_once(session, "closing", ClosingPolicy, [CLOSING])
     await _add_once(session, "walk_in", Channel, [WALK_IN])
 
 

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
 from app.conversations import assignment, queries, replies, states
-from app.errors import Conflict, Invalid
+from app.errors import Conflict, ConversationClosed, Invalid
 from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
-from app.feedback import receipt
-from app.models import Agent, CategorySetting, Contact, Conversation, ResolutionCycle
+from app.feedback import policy, receipt
+from app.models import Agent, CategorySetting, ClosingPolicy, Contact, Conversation, ResolutionCycle
 from app.models.words import ClockMetric, ConversationStatus, CycleState, MessageKind
-from app.sla import clocks
+from app.sla import book, clocks
+from app.wakeups import wake
 
+TOPIC = "confirm"
 PART_LIMIT = 4_000
+SILENCE = "timeout"
+_ASKED_LATELY = text(
+    "SELECT EXISTS (SELECT 1 FROM resolution_cycle r JOIN conversation c ON c.id = r.conversation_id "
+    "WHERE c.contact_id = :contact AND r.survey_asked AND r.created_at > now() - make_interval(secs => :gap))"
+)
+_OTHER_OPEN = text(
+    "SELECT EXISTS (SELECT 1 FROM conversation WHERE identity_id = :identity AND channel_id = :channel "
+    "AND status <> 'closed')"
+)
 
 
 async def resolve(
@@ -43,6 +58,8 @@ async def resolve(
             raise Invalid(f"longer than {PART_LIMIT} characters", field=name)
     states.require(conversation.status, ConversationStatus.RESOLVED)
     contact = await queries.contact_of(session, conversation)
+    moment = now()
+    rules = await _rules(session, conversation)
     cycle = ResolutionCycle(
         conversation_id=conversation.id,
         number=conversation.cycle,
@@ -51,11 +68,15 @@ async def resolve(
         commitment=commitment.strip(),
         language=receipt.language_for(contact.language, problem),
         resolved_by=agent.id if agent else None,
-        created_at=now(),
+        policy=rules,
+        survey_asked=await _survey_due(session, conversation, rules),
+        confirm_by=policy.confirm_by(rules, moment),
+        next_at=policy.next_at(rules, moment, reminders=0),
+        created_at=moment,
     )
     session.add(cycle)
     conversation.status = ConversationStatus.RESOLVED
-    conversation.resolved_at = now()
+    conversation.resolved_at = moment
     conversation.snoozed_until = None
     session.add(conversation)
     await clocks.resolved(session, conversation)
@@ -69,8 +90,37 @@ async def resolve(
         actor=actor,
         to_customer=True,
     )
-    await _send_receipt(session, conversation, cycle, contact, agent, link(cycle.id))
+    message_id = await _send_receipt(session, conversation, cycle, contact, agent, link(cycle.id))
+    cycle.message_id = message_id
+    session.add(cycle)
+    await wake(session, TOPIC)
     return cycle
+
+
+async def _rules(session: AsyncSession, conversation: Conversation) -> dict[str, Any]:
+    """The closing policy of this matter, as the cycle keeps it."""
+    known = (await session.exec(select(ClosingPolicy).where(col(ClosingPolicy.active)))).all()
+    facts = await book.facts(session, conversation) if known else {}
+    return policy.snapshot(policy.choose(known, facts))
+
+
+async def _survey_due(session: AsyncSession, conversation: Conversation, rules: Mapping[str, Any]) -> bool:
+    """Whether the customer is asked to rate us this time."""
+    if not rules["survey"]:
+        return False
+    asked = await session.execute(_ASKED_LATELY, {"contact": conversation.contact_id, "gap": rules["survey_gap_s"]})
+    return not asked.scalar_one()
+
+
+async def remind(
+    session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, link: Callable[[UUID], str]
+) -> None:
+    """Ask again about a receipt that nobody answered."""
+    cycle.reminders += 1
+    cycle.next_at = policy.next_at(cycle.policy, cycle.created_at, reminders=cycle.reminders)
+    session.add(cycle)
+    contact = await queries.contact_of(session, conversation)
+    await _send_receipt(session, conversation, cycle, contact, None, link(cycle.id), reminder=True)
 
 
 async def _send_receipt(
@@ -80,7 +130,9 @@ async def _send_receipt(
     contact: Contact,
     agent: Agent | None,
     url: str,
-) -> None:
+    *,
+    reminder: bool = False,
+) -> UUID:
     shape = shapes.receipt(cycle, url)
     message = await replies.send(
         session,
@@ -94,22 +146,28 @@ async def _send_receipt(
             commitment=cycle.commitment,
             url=url,
             name=contact.name,
+            survey=cycle.survey_asked,
+            reminder=reminder,
         ),
         subject=receipt.receipt_subject(language=cycle.language, subject=conversation.subject),
-        content={"receipt": shape},
+        content={"receipt": shape, **({"reminder": cycle.reminders} if reminder else {})},
     )
-    cycle.message_id = message.id
-    session.add(cycle)
     await events.append(session, conversation, "feedback.requested", {"receipt": shape}, to_customer=True)
+    return message.id
 
 
 async def confirm(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, via: str) -> None:
-    """The customer says it is solved: the conversation is closed. Raises Conflict when the cycle is settled."""
+    """The customer says it is solved, or says nothing for long enough (`SILENCE`): the conversation is closed.
+
+    Raises Conflict when the cycle is settled.
+    """
     _settle(cycle, CycleState.CONFIRMED, via)
     session.add(cycle)
     states.require(conversation.status, ConversationStatus.CLOSED)
+    moment = now()
     conversation.status = ConversationStatus.CLOSED
-    conversation.closed_at = now()
+    conversation.closed_at = moment
+    conversation.reopen_until = moment + timedelta(seconds=cycle.policy.get("reopen_window_s", 0))
     session.add(conversation)
     await clocks.closed(session, conversation)
     await events.append(
@@ -117,7 +175,7 @@ async def confirm(session: AsyncSession, conversation: Conversation, cycle: Reso
         conversation,
         "conversation.closed",
         {"conversation": shapes.conversation(conversation), "cycle": cycle.number, "via": via},
-        actor=Actor("contact", conversation.contact_id),
+        actor=SYSTEM if via == SILENCE else Actor("contact", conversation.contact_id),
         to_customer=True,
     )
 
@@ -130,7 +188,12 @@ async def reject(session: AsyncSession, conversation: Conversation, cycle: Resol
 
 
 async def reopen(session: AsyncSession, conversation: Conversation, *, actor: Actor, reason: str) -> None:
-    """Go on with a resolved matter: an agent's wish, or the customer simply wrote again."""
+    """Go on with a resolved matter, or a closed one within its window: an agent's wish, or the customer wrote again.
+
+    Raises ConversationClosed when the window is over, or another conversation of the customer is open by now.
+    """
+    if conversation.status == ConversationStatus.CLOSED:
+        await _require_window(session, conversation)
     cycle = await queries.pending_cycle(session, conversation)
     if cycle is not None:
         _settle(cycle, CycleState.SUPERSEDED, reason)
@@ -138,18 +201,29 @@ async def reopen(session: AsyncSession, conversation: Conversation, *, actor: Ac
     await _open_again(session, conversation, actor, reason=reason)
 
 
+async def _require_window(session: AsyncSession, conversation: Conversation) -> None:
+    if conversation.reopen_until is None or conversation.reopen_until <= now():
+        raise ConversationClosed
+    other = {"identity": conversation.identity_id, "channel": conversation.channel_id}
+    if (await session.execute(_OTHER_OPEN, other)).scalar_one():
+        raise ConversationClosed("the customer has another open conversation by now")
+
+
 def _settle(cycle: ResolutionCycle, state: CycleState, via: str) -> None:
     if cycle.state != CycleState.PENDING:
         raise Conflict("this receipt has been answered already", state=cycle.state)
-    cycle.state, cycle.decided_at, cycle.decided_via = state, now(), via
+    cycle.state, cycle.decided_at, cycle.decided_via, cycle.next_at = state, now(), via, None
 
 
 async def _open_again(session: AsyncSession, conversation: Conversation, actor: Actor, *, reason: str) -> None:
-    states.require(conversation.status, ConversationStatus.OPEN)
+    if conversation.status != ConversationStatus.CLOSED:
+        states.require(conversation.status, ConversationStatus.OPEN)
     await clocks.meet(session, conversation, ClockMetric.FOLLOW_UP)
     conversation.status = ConversationStatus.OPEN
     conversation.cycle += 1
     conversation.resolved_at = None
+    conversation.closed_at = None
+    conversation.reopen_until = None
     back_to = await _who_goes_on(session, conversation)
     session.add(conversation)
     await events.append(

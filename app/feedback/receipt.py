@@ -19,7 +19,9 @@ _ENGLISH = {
     "problem": "The problem as we understood it",
     "resolution": "What we did",
     "commitment": "What we promise next",
+    "reminder": "we have not heard from you yet. Was this solved for you?",
     "answer": "Please open this link to confirm the result, or to tell us that it is not solved, and to rate our service:",
+    "answer_only": "Please open this link to confirm the result, or to tell us that it is not solved:",
     "subject": "Is it solved? {subject}",
     "subject_none": "Is it solved? Please confirm the result",
 }
@@ -30,7 +32,9 @@ _CHINESE = {
     "problem": "我们理解的问题",
     "resolution": "我们的处理",
     "commitment": "我们的承诺",
+    "reminder": "我们还没有收到您的答复。请问问题解决了吗？",
     "answer": "请打开以下链接确认处理结果，或告诉我们问题尚未解决，并为我们的服务评分：",
+    "answer_only": "请打开以下链接确认处理结果，或告诉我们问题尚未解决：",
     "subject": "问题解决了吗？{subject}",
     "subject_none": "问题解决了吗？请确认处理结果",
 }
@@ -61,18 +65,29 @@ def link_of(base_url: str, token: str) -> str:
 
 
 def receipt_text(
-    *, language: str, problem: str, resolution: str, commitment: str, url: str, name: str | None = None
+    *,
+    language: str,
+    problem: str,
+    resolution: str,
+    commitment: str,
+    url: str,
+    name: str | None = None,
+    survey: bool = True,
+    reminder: bool = False,
 ) -> str:
-    """The receipt as a plain message: the three parts, how to answer, and the link alone on the last line."""
+    """The receipt as a plain message: the three parts, how to answer, and the link alone on the last line.
+
+    Without `survey` it does not ask for a rating; a `reminder` says that we have asked before.
+    """
     words = _WORDS[known_language(language) or "en"]
     called = " ".join((name or "").split())
     parts = (("problem", problem), ("resolution", resolution), ("commitment", commitment))
     return "\n\n".join(
         [
             words["hello"].format(name=called) if called else words["hello_nobody"],
-            words["opening"],
+            words["reminder" if reminder else "opening"],
             *(f"{words[key]}\n{part.strip()}" for key, part in parts),
-            f"{words['answer']}\n{url}",
+            f"{words['answer' if survey else 'answer_only']}\n{url}",
         ]
     )
 

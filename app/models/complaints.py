@@ -55,12 +55,8 @@ class ComplaintCause(SQLModel, table=True):
 
     __tablename__ = "complaint_cause"
     id: UUID = Id()
-    complaint_id: UUID = Field(
-        index=True, sa_column_args=[ForeignKey("complaint.conversation_id", ondelete="CASCADE")]
-    )
-    parent_id: UUID | None = Field(
-        default=None, sa_column_args=[ForeignKey("complaint_cause.id", ondelete="CASCADE")]
-    )
+    complaint_id: UUID = Field(index=True, sa_column_args=[ForeignKey("complaint.conversation_id", ondelete="CASCADE")])
+    parent_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("complaint_cause.id", ondelete="CASCADE")])
     position: int
     text: str = Word()
     root: bool = False
@@ -76,12 +72,14 @@ class CorrectiveAction(SQLModel, table=True):
     __table_args__ = (
         one_of("status", CorrectiveStatus),
         CheckConstraint("(status = 'done') = (done_at IS NOT NULL)", name="done"),
-        Index("ix_corrective_action_untold", "due_on", postgresql_where="told_at IS NULL AND status NOT IN ('done', 'cancelled')"),
+        Index(
+            "ix_corrective_action_untold",
+            "due_on",
+            postgresql_where="told_at IS NULL AND status NOT IN ('done', 'cancelled')",
+        ),
     )
     id: UUID = Id()
-    complaint_id: UUID = Field(
-        index=True, sa_column_args=[ForeignKey("complaint.conversation_id", ondelete="CASCADE")]
-    )
+    complaint_id: UUID = Field(index=True, sa_column_args=[ForeignKey("complaint.conversation_id", ondelete="CASCADE")])
     text: str = Word()
     owner_id: UUID = Field(index=True, sa_column_args=[ForeignKey("agent.id")])
     due_on: date

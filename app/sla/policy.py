@@ -47,7 +47,12 @@ class Targets:
 
 def matches(policy: SlaPolicy, facts: Facts) -> bool:
     """All facts that the policy names must be among the words that it accepts; one that names none matches always."""
-    return all(_accepts(accepted, facts.get(name)) for name, accepted in policy.match.items())
+    return fits(policy.match, facts)
+
+
+def fits(match: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether every fact that `match` names is among the words it accepts."""
+    return all(_accepts(accepted, facts.get(name)) for name, accepted in match.items())
 
 
 def _accepts(accepted: str | Sequence[str], value: str | None) -> bool:
@@ -108,7 +113,7 @@ def stands_still(policy: SlaPolicy, metric: str, *, status: str, assigned: bool)
 
 def applies(action: Mapping[str, Any], facts: Facts) -> bool:
     """An action may name facts that have to hold: {"requeue": true, "if": {"category": ["urgent"]}}."""
-    return all(_accepts(accepted, facts.get(name)) for name, accepted in action.get("if", {}).items())
+    return fits(action.get("if", {}), facts)
 
 
 def _ordered(policies: Sequence[SlaPolicy]) -> list[SlaPolicy]:

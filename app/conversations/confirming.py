@@ -1,0 +1,58 @@
+"""Receipts that nobody answers: asked about again, and in the end taken as confirmed. Works on any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.conversations import closing, queries
+from app.db import Database
+from app.models import Conversation, ResolutionCycle
+from app.models.words import ConversationStatus
+
+BATCH = 100
+_DUE = text("SELECT conversation_id FROM resolution_cycle WHERE next_at <= now() ORDER BY next_at LIMIT :batch")
+_NEXT = text(
+    "SELECT extract(epoch FROM min(next_at) - clock_timestamp())::float8 FROM resolution_cycle WHERE next_at IS NOT NULL"
+)
+_MOMENT = text("SELECT now()")
+_BUSY_S = 0.05
+
+
+class Confirmer:
+    """`link` makes the address of a receipt's page."""
+
+    def __init__(self, database: Database, *, link: Callable[[UUID], str]) -> None:
+        self._database, self._link = database, link
+
+    async def step(self) -> float | None:
+        """Seconds until the next one is due."""
+        async with self._database.begin() as session:
+            due = (await session.execute(_DUE, {"batch": BATCH})).scalars().all()
+            held = await queries.try_lock_many(session, due) if due else []
+            for conversation in held:
+                await self._settle(session, conversation)
+            seconds: float | None = (await session.execute(_NEXT)).scalar()
+        if seconds is None:
+            return None
+        return max(seconds, 0 if held else _BUSY_S)
+
+    async def _settle(self, session: AsyncSession, conversation: Conversation) -> None:
+        """What is due now that nobody else can answer meanwhile; the database's clock decides."""
+        moment = (await session.execute(_MOMENT)).scalar_one()
+        found = await session.exec(
+            select(ResolutionCycle)
+            .where(col(ResolutionCycle.conversation_id) == conversation.id, col(ResolutionCycle.next_at) <= moment)
+            .execution_options(populate_existing=True)
+        )
+        cycle = found.one_or_none()
+        if cycle is None or conversation.status != ConversationStatus.RESOLVED:
+            return
+        if cycle.confirm_by is not None and cycle.confirm_by <= moment:
+            await closing.confirm(session, conversation, cycle, via=closing.SILENCE)
+        else:
+            await closing.remind(session, conversation, cycle, link=self._link)

@@ -7,10 +7,11 @@ description that raise AssertionError with a sentence. `python -m app.channels.k
 from app.channels.kit.checks import CHECKS, Check, run
 from app.channels.kit.description import Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.provider import Provider
-from app.channels.kit.values import Skipped
+from app.channels.kit.values import WEBHOOK, Skipped
 
 __all__ = [
     "CHECKS",
+    "WEBHOOK",
     "Answer",
     "Check",
     "Description",

@@ -16,6 +16,9 @@ from app.channels.text import KEY_LIMIT
 
 NOW = datetime(2026, 11, 22, 8, 0, 0, tzinfo=UTC)
 BASE = "https://provider.test"
+# The address that described calls are signed for; a test on the whole house gives its channel this id.
+CHANNEL_ID = UUID("01935555-0000-7000-8000-0000000000aa")
+WEBHOOK = f"https://desk.test/channels/{CHANNEL_ID}/webhook"
 MESSAGE_ID = UUID("01935555-0000-7000-8000-000000000001")
 CONVERSATION_ID = UUID("01935555-0000-7000-8000-000000000002")
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from app.channels.base import Call, SendFailure
-from app.channels.kit import Answer, Description, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from roundtrip_pigeon.adapter import STATUSES, PigeonAdapter
 
@@ -28,7 +28,7 @@ def sign(config: Config, payload: bytes, at: datetime) -> Call:
     time = str(int(at.timestamp()))
     mac = hmac.new(config["signing_key"].encode(), f"{time}.".encode() + payload, hashlib.sha256).hexdigest()
     headers = {"pigeon-time": time, "pigeon-signature": mac, "content-type": "application/json"}
-    return Call("POST", "https://desk.test/channels/x/webhook", {}, headers, payload, at)
+    return Call("POST", WEBHOOK, {}, headers, payload, at)
 
 
 def event(kind: str, **more: Any) -> bytes:

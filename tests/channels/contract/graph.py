@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from app.channels.base import Call, SendFailure
-from app.channels.kit import Answer, Proof
+from app.channels.kit import WEBHOOK, Answer, Proof
 from app.channels.kit.description import Config
 
 PROOF = Proof(secrets=("app_secret",), headers=("x-hub-signature-256",))
@@ -19,7 +19,7 @@ REFUSED = Answer(401, b'{"error":{"code":190,"message":"Error validating access 
 def sign(config: Config, payload: bytes, at: datetime) -> Call:
     mac = hmac.new(config["app_secret"].encode(), payload, hashlib.sha256).hexdigest()
     headers = {"x-hub-signature-256": f"sha256={mac}", "content-type": "application/json"}
-    return Call("POST", "https://desk.test/channels/x/webhook", {}, headers, payload, at)
+    return Call("POST", WEBHOOK, {}, headers, payload, at)
 
 
 def refusal(words: str, code: int, *, subcode: int | None = None, status: int = 400) -> Answer:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from app.channels.base import Call, RemoteFile, SendFailure
-from app.channels.kit import Answer, Description, Files, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 
@@ -26,7 +26,7 @@ STATUS = {
 
 def sign(config: Config, payload: bytes, at: datetime) -> Call:
     mac = base64.b64encode(hmac.new(config["channel_secret"].encode(), payload, hashlib.sha256).digest())
-    return Call("POST", "https://desk.test/channels/x/webhook", {}, {"x-line-signature": mac.decode()}, payload, at)
+    return Call("POST", WEBHOOK, {}, {"x-line-signature": mac.decode()}, payload, at)
 
 
 def event(type: str, **more: Any) -> bytes:

@@ -34,7 +34,7 @@ def status(provider_id: str, word: str) -> bytes:
     """Each in its own words, and "sent" by the echo of what we sent."""
     if word == "delivered":
         return event(delivery={"mids": [provider_id]})
-    return event(read={"watermark": 1795334400000})
+    return event(read={"watermark": 4102444800000})
 
 
 def accept(request: httpx.Request) -> Answer:

@@ -10,7 +10,7 @@ import httpx
 
 from app.channels import signatures
 from app.channels.base import Call, SendFailure
-from app.channels.kit import Answer, Description, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 
@@ -19,7 +19,7 @@ STATUS = {SendFailure.PERMANENT: 422, SendFailure.RETRY: 500, SendFailure.REAUTH
 
 def sign(config: Config, payload: bytes, at: datetime) -> Call:
     headers = signatures.sign_webhook(signatures.webhook_key(config["secret"]), "msg_1", payload, at=at)
-    return Call("POST", "https://desk.test/channels/x/webhook", {}, headers, payload, at)
+    return Call("POST", WEBHOOK, {}, headers, payload, at)
 
 
 def item(**more: Any) -> bytes:

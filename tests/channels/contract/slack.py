@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from app.channels.base import Call, RemoteFile, SendFailure
-from app.channels.kit import Answer, Description, Files, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 
@@ -28,7 +28,7 @@ def sign(config: Config, payload: bytes, at: datetime) -> Call:
     time = str(int(at.timestamp()))
     mac = hmac.new(config["signing_secret"].encode(), f"v0:{time}:".encode() + payload, hashlib.sha256).hexdigest()
     headers = {"x-slack-request-timestamp": time, "x-slack-signature": f"v0={mac}", "content-type": "application/json"}
-    return Call("POST", "https://desk.test/channels/x/webhook", {}, headers, payload, at)
+    return Call("POST", WEBHOOK, {}, headers, payload, at)
 
 
 def callback(type: str = "message", /, **more: Any) -> bytes:

@@ -10,11 +10,10 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 import httpx
 
 from app.channels.base import Call, RemoteFile, SendFailure
-from app.channels.kit import Answer, Description, Files, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 
-URL = "https://desk.test/channels/x/webhook"
 ERRORS = {
     SendFailure.PERMANENT: (400, 21602),
     SendFailure.RETRY: (429, 20429),
@@ -31,12 +30,12 @@ def sign(config: Config, payload: bytes, at: datetime) -> Call:
     text = payload.decode("utf-8", "surrogateescape")
     for name, value in parse_qsl(text, keep_blank_values=True, errors="surrogateescape"):
         values.setdefault(name, set()).add(value)
-    signed = URL + "".join(
+    signed = WEBHOOK + "".join(
         name + value for name in sorted(values, key=_bytes) for value in sorted(values[name], key=_bytes)
     )
     mac = base64.b64encode(hmac.new(config["auth_token"].encode(), _bytes(signed), hashlib.sha1).digest()).decode()
     headers = {"content-type": "application/x-www-form-urlencoded", "x-twilio-signature": mac}
-    return Call("POST", URL, {}, headers, payload, at)
+    return Call("POST", WEBHOOK, {}, headers, payload, at)
 
 
 def _bytes(text: str) -> bytes:

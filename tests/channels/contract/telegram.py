@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from app.channels.base import Call, RemoteFile, SendFailure
-from app.channels.kit import Answer, Description, Files, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 
@@ -22,7 +22,7 @@ CODES = {
 
 
 def sign(config: Config, payload: bytes, at: datetime) -> Call:
-    return Call("POST", "https://desk.test/channels/x/webhook", {}, {HEADER: config["secret_token"]}, payload, at)
+    return Call("POST", WEBHOOK, {}, {HEADER: config["secret_token"]}, payload, at)
 
 
 def update(kind: str = "message", /, **more: Any) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from app.channels.base import Call, RemoteFile, SendFailure
-from app.channels.kit import Answer, Description, Files, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 
@@ -26,7 +26,7 @@ NUMBERS = {
 
 def sign(config: Config, payload: bytes, at: datetime) -> Call:
     mac = hmac.new(config["auth_token"].encode(), payload, hashlib.sha256).hexdigest()
-    return Call("POST", "https://desk.test/channels/x/webhook", {}, {HEADER: mac}, payload, at)
+    return Call("POST", WEBHOOK, {}, {HEADER: mac}, payload, at)
 
 
 def event(kind: str, /, **more: Any) -> bytes:

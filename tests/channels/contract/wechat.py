@@ -1,13 +1,14 @@
 """WeChat Official Account to the contract kit."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import httpx
 
 from app.channels.base import Call, RemoteFile, SendFailure
-from app.channels.kit import Answer, Description, Files, Incoming, Outward, Proof
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 from tests.support.wechat import Account
@@ -27,7 +28,7 @@ ERRORS = {
 
 def sign(config: Config, payload: bytes, at: datetime) -> Call:
     account = Account(token=config["token"], aes_key=config["encoding_aes_key"], receiver=config["app_id"])
-    return account.push(payload, at)
+    return replace(account.push(payload, at), url=WEBHOOK)
 
 
 def push(kind: str, /, **fields: Any) -> bytes:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from app.channels import wecom_parse
 from app.channels.base import Call, Parsed, RemoteFile, SendFailure, Unparseable
-from app.channels.kit import Answer, Description, Files, Incoming, Outward
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 from app.channels.text import JSONDecodeError, loads
@@ -28,7 +29,7 @@ ERRORS = {
 
 def sign(config: Config, payload: bytes, at: datetime) -> Call:
     account = Account(token=config["token"], aes_key=config["encoding_aes_key"], receiver=config["corp_id"])
-    return account.push(payload, at)
+    return replace(account.push(payload, at), url=WEBHOOK)
 
 
 def page(kind: str, key: str = "msgid_1", /, **fields: Any) -> bytes:

@@ -19,7 +19,7 @@ from app.conversations import assignment, classification, contacts, queries
 from app.conversations.entering import Entered, Entry
 from app.errors import Conflict, Invalid, NotFound
 from app.intake import people
-from app.models import Contact, ContactIdentity, Conversation, Message
+from app.models import Agent, Contact, ContactIdentity, Conversation, Message
 from app.models.words import ComplaintType, Matter
 from app.routing import manual, offers, queues
 
@@ -141,7 +141,7 @@ async def _finish(session: AsyncSession, channel_id: UUID, entry: Entry, catalog
         await assignment.move_to_queue(session, conversation, entry.queue_id)
         await queues.enqueue(session, conversation, queue_id=entry.queue_id)
     if entry.keep and entry.agent is not None:
-        await manual.keep(session, conversation, agent=entry.agent)
+        await manual.keep(session, conversation, agent=await session.get_one(Agent, entry.agent.id))
     await session.flush()
 
 

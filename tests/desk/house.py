@@ -21,6 +21,7 @@ from app.events.hub import Hub
 from app.ids import new_token, token_hash
 from app.intake.ingest import Intake
 from app.intake.store import FileStore
+from app.intake.walk_ins import WalkIns
 from app.models import (
     Agent,
     ApiToken,
@@ -46,7 +47,7 @@ def build_context(database: Database, vault: Vault, settings: Settings) -> Conte
     wakeups = Wakeups(database)
     catalog = CatalogCache(database, vault, wakeups)
     files = FileStore(settings.attachments_dir, limit=settings.attachment_limit)
-    return Context(
+    context = Context(
         settings=settings,
         database=database,
         vault=vault,
@@ -59,6 +60,8 @@ def build_context(database: Database, vault: Vault, settings: Settings) -> Conte
         background=Background(),
         limits=cast(Any, None),
     )
+    context.walk_ins = WalkIns(context)
+    return context
 
 
 def build_app(context: Context) -> FastAPI:

@@ -175,7 +175,7 @@ async def test_private_addresses_when_they_are_refused_and_the_cloud_s_own_alway
     await wires.call(wires.deliverer(settings={"webhook_endpoints_private": False}, schedule=LATER))
     assert receiver.requests == []
     errors = {row.endpoint_id: row.error for row in await wires.rows("waiting")}
-    assert "private" in (errors[first] or "")
+    assert "ROUNDTRIP_WEBHOOK_ENDPOINTS_PRIVATE" in (errors[first] or "")
     assert "link-local" in (errors[second] or "")
 
 
@@ -259,46 +259,47 @@ async def test_both_secrets_sign_until_the_old_one_is_retired(wires: Wires, rece
     assert receiver.told() == {str(conversation): [1, 2, 3]}
 
 
+@pytest.mark.timeout(900)
 async def test_an_hour_down_with_ten_thousand_events(wires: Wires, receiver: Receiver, other: Receiver) -> None:
     """All is told once it is back, in order, each once; hardly anything was tried in between; the other endpoint
     noticed nothing."""
     ids = await wires.conversations(500)
-    down = await wires.endpoint(receiver)
-    await wires.endpoint(other)
+    down = await wires.endpoint(receiver, events=["conversation.updated"])
+    await wires.endpoint(other, events=["conversation.resolved"])
     receiver.up = False
     deliverer = wires.deliverer(schedule=LATER, policy=Policy())
-    for hour_part in range(4):
-        await wires.happen(ids, 5, first=5 * hour_part + 1)
+    for quarter in range(4):
+        await wires.happen(ids, 5, first=5 * quarter + 1)
+        await wires.happen(ids[:50], first=quarter, type="conversation.resolved")
         await wires.fill()
 
-        async def other_has_all(wanted: int = 2_500 * (hour_part + 1)) -> bool:
+        async def other_has_all(wanted: int = 50 * (quarter + 1)) -> bool:
             await deliverer.step()
             return len(other.requests) >= wanted
 
         await wires.until(other_has_all)
+        await deliverer.idle()
         await wires.pass_time(900)
-    await deliverer.idle()
-    assert other.told() == {str(id): list(range(1, 21)) for id in ids}
+    assert other.told() == {str(id): [0, 1, 2, 3] for id in ids[:50]}
     assert other.repeats == 0
     assert len(receiver.requests) < 30, "it was left alone"
     health = await wires.health(down)
     assert health.failures >= 5
     assert health.failing_since is not None
+    assert await wires.count("waiting") == 10_000
 
     receiver.up = True
     receiver.requests.clear()
-    await wires.pass_time(120)
     before = STATEMENTS._value.get()
     async with wires.running(schedule=LATER, policy=Policy()):
-        await wires.until_told()
-    statements = STATEMENTS._value.get() - before
+        await wires.until_told(600)
+    statements = (STATEMENTS._value.get() - before) / 10_000
+    print(f"\n{statements:.3f} statements per delivered event")
     assert receiver.told() == {str(id): list(range(1, 21)) for id in ids}
     assert receiver.repeats == 0
     assert receiver.most <= 8, "as many at once as it takes"
     assert (await wires.health(down)).failures == 0
-    print(f"\n{statements / 10_000:.3f} statements per delivered event")
-    assert statements / 10_000 < 0.5
-    assert len(other.requests) == 10_000
+    assert statements < 0.5
 
 
 async def test_one_conversation_that_is_refused_does_not_hold_up_the_others(wires: Wires, receiver: Receiver) -> None:

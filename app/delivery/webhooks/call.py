@@ -19,6 +19,7 @@ from app.delivery.guard import GuardedTransport, PrivateAddress
 
 _GONE = 410
 _ERROR = 500
+_HINT = "ROUNDTRIP_WEBHOOK_ENDPOINTS_PRIVATE=true allows such addresses"
 _OWN_CLOUD = IPv6Address("fd00:ec2::254")
 _logger = log.get("webhooks")
 
@@ -40,7 +41,7 @@ class Client:
         self.url, self._timeout_s = url, timeout_s
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         inner = httpx.AsyncHTTPTransport(verify=tls, limits=limits)
-        guarded = GuardedTransport(inner, private=private, resolve=_resolve)
+        guarded = GuardedTransport(inner, private=private, resolve=_resolve, hint=_HINT)
         self._http = httpx.AsyncClient(transport=guarded, follow_redirects=False, trust_env=False, timeout=timeout_s)
 
     async def call(self, call_id: UUID, body: bytes, keys: Sequence[bytes]) -> tuple[int | None, Failure | None]:

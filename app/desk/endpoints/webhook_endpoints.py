@@ -38,7 +38,7 @@ from app.desk.endpoints.webhook_shapes import (
     EndpointWithSecret,
     NewEndpoint,
     Replay,
-    Replayed,
+    Requeued,
     Rotation,
     Tested,
 )
@@ -229,7 +229,7 @@ async def list_dead_webhooks(
 @router.post("/webhook-endpoints/{endpoint_id}/replay", status_code=202)
 async def replay_webhooks(
     endpoint_id: UUID, given: Replay, session: SessionDep, context: ContextDep, principal: Admin
-) -> Replayed:
+) -> Requeued:
     """Queue events again, with the `webhook-id` they had; those of a conversation go out in their order."""
     await one(session, WebhookEndpoint, endpoint_id, _WHAT)
     limit = context.settings.webhook_replay_limit
@@ -240,7 +240,7 @@ async def replay_webhooks(
     else:
         queued = await again.dead(session, endpoint_id, limit=limit)
     await record(session, principal, "webhook_endpoint.replayed", id=endpoint_id, queued=queued)
-    return Replayed(queued=queued)
+    return Requeued(queued=queued)
 
 
 async def _page(

@@ -147,7 +147,7 @@ class Replay(Body):
         return self
 
 
-class Replayed(Shape):
+class Requeued(Shape):
     """How many events were queued again."""
 
     queued: int

@@ -176,7 +176,7 @@ protocol lmtp {{
 
     @contextlib.contextmanager
     def login(self, user: str, folder: str = "INBOX") -> Iterator[imaplib.IMAP4]:
-        client = imaplib.IMAP4("127.0.0.1", self.imap_port)
+        client = imaplib.IMAP4("127.0.0.1", self.imap_port, timeout=30)
         try:
             client.login(user, PASSWORD)
             client.select(folder)

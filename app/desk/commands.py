@@ -18,7 +18,7 @@ from app.context import Context
 from app.delivery import reach
 from app.desk import auth, memory, protocol, snapshot
 from app.desk.auth import Principal
-from app.desk.endpoints import actions, by_hand, calling, sending, taking_part
+from app.desk.endpoints import actions, by_hand, calling, sending, taking_part, walk_ins
 from app.desk.endpoints.conversation_shapes import MessageShape
 from app.errors import Conflict
 from app.events import shapes
@@ -204,6 +204,16 @@ async def _assign(desk: Desk, command: protocol.Assign) -> Answer:
     return {"conversation": shown.model_dump(mode="json")}
 
 
+async def _enter(desk: Desk, command: protocol.Enter) -> Answer:
+    given = _body(walk_ins.NewConversation, command)
+    asked = f"{command.id} {memory.fingerprint(command)}" if command.is_remembered() else None
+    key = walk_ins.key_of(desk.agent.id, asked)
+    shown = await walk_ins.enter(given, desk.session, desk.context, desk.principal, key=key)
+    answer = shown.model_dump(mode="json")
+    more = {name: answer.pop(name) for name in ("message_id", "answers", "progress_url")}
+    return {"conversation": answer, **more}
+
+
 async def _monitor(desk: Desk, command: protocol.Monitor) -> Answer:
     shown = await taking_part.monitor(command.conversation_id, desk.session, desk.principal)
     return {"conversation": shown.model_dump(mode="json")}
@@ -251,6 +261,7 @@ _HANDLERS: dict[type[Any], Callable[[Desk, Any], Awaitable[Answer]]] = {
     protocol.PickUp: _pick_up,
     protocol.Take: _take,
     protocol.Assign: _assign,
+    protocol.Enter: _enter,
     protocol.Monitor: _monitor,
     protocol.Join: _join,
     protocol.Leave: _leave,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-from app.desk.endpoints import actions, by_hand, calling, sending, taking_part
+from app.desk.endpoints import actions, by_hand, calling, sending, taking_part, walk_ins
 
 CommandId = Annotated[
     Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] | int,
@@ -151,6 +151,13 @@ class Assign(Command, by_hand.AssignBody):
     conversation_id: UUID
 
 
+class Enter(Command, walk_ins.NewConversation):
+    """Enter a matter by hand, for somebody at the counter or on the telephone; the answer says how they can be answered."""
+
+    once = True
+    type: Literal["conversation.enter"]
+
+
 class Monitor(Command):
     """Listen as a supervisor; the customer never learns."""
 
@@ -220,6 +227,7 @@ DeskCommand = Annotated[
     | PickUp
     | Take
     | Assign
+    | Enter
     | Monitor
     | Join
     | Leave

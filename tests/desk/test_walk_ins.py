@@ -118,7 +118,7 @@ async def test_an_answer_that_was_lost_is_found_by_its_key(house: House, clerk: 
     async with house.database.begin() as session:
         principal = await auth.authenticate(session, clerk.token)
         given = walk_ins.NewConversation.model_validate(matter(assign_to_me=True))
-        key = walk_ins._key(principal, "k1")
+        key = walk_ins.key_of(principal.token_id, "k1")
         lost = await walk_ins.enter(given, session, house.context, principal, key=key)
     made = await clerk.post(PATH, matter(assign_to_me=True), headers={"Idempotency-Key": "k1"})
     assert (made["id"], made["message_id"]) == (str(lost.id), str(lost.message_id))

@@ -80,7 +80,7 @@ async def enter_conversation(
 ) -> EnteredShape:
     """Somebody stood at the counter, rang, or wrote a letter. Each call is a conversation of its own: classified, routed
     and timed like any other."""
-    key = _key(principal, request.headers.get("idempotency-key"))
+    key = key_of(principal.token_id, request.headers.get("idempotency-key"))
     return await enter(given, session, context, principal, key=key)
 
 
@@ -124,8 +124,8 @@ async def enter(
     )
 
 
-def _key(principal: Principal, given: str | None) -> str:
+def key_of(who: UUID, given: str | None) -> str:
     """The same call again is the same matter, also when only the answer was lost."""
     if given is None:
         return new_id().hex
-    return hashlib.sha256(f"{principal.token_id}:{given}".encode()).hexdigest()
+    return hashlib.sha256(f"{who}:{given}".encode()).hexdigest()

@@ -116,6 +116,17 @@ for (const [id, [type, done]] of Object.entries(forms)) {
     if (current()) $("category").value = current().category;
   });
 }
+$("enter").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { name, email, phone, assign_to_me, ...fields } = Object.fromEntries([...new FormData(event.target)].filter(([, value]) => value.trim()));
+  const contact = Object.fromEntries(Object.entries({ name, email, phone }).filter(([, value]) => value));
+  const answer = await doing({ type: "conversation.enter", contact, assign_to_me: Boolean(assign_to_me), ...fields });
+  if (!answer) return;
+  event.target.reset();
+  const { conversation, answers, progress_url: href } = answer;
+  $("entered").replaceChildren(answers.possible ? `Answers go by ${spaced(answers.channel_type)}. ` : "The customer cannot be written to: only notes. ", make("a", { href }, "Page for the customer"));
+  if (mine.has(conversation.id)) show(conversation.id); else if (assign_to_me) wanted = conversation.id;
+});
 $("pick_up").addEventListener("click", () => pickUp(openId));
 $("take").addEventListener("click", () => getting(openId, { type: "conversation.take", conversation_id: openId }));
 $("monitor").addEventListener("click", () => act({ type: "conversation.monitor" }, "You listen; the customer does not learn of it."));

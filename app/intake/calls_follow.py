@@ -13,6 +13,7 @@ from app.catalog import Catalog
 from app.clock import now
 from app.conversations import assignment, calls_fold, classification
 from app.conversations.states import WORKING
+from app.db import settings_of
 from app.events import log as events
 from app.events import shapes
 from app.models import Agent, Conversation, Message
@@ -92,7 +93,8 @@ async def _back_to_queue(session: AsyncSession, conversation: Conversation, *, r
     }
     await events.append(session, conversation, "conversation.updated", payload, also_agents=[before])
     assert conversation.queue_id is not None, "whatever rings was put in a queue"
-    await queues.enqueue(session, conversation, queue_id=conversation.queue_id, passed_over=[before])
+    again_s = settings_of(session).offer_again_s
+    await queues.enqueue(session, conversation, queue_id=conversation.queue_id, passed_over=[before], again_s=again_s)
 
 
 async def _reclassify(session: AsyncSession, conversation: Conversation, said: str, catalog: Catalog) -> None:

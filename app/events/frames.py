@@ -136,7 +136,8 @@ class Message(Wire):
 
 
 class Conversation(Wire):
-    """`last_seq` is the newest message's place; `cycle` counts from 1 and grows with each reopening."""
+    """`last_seq` is the newest message's place; `cycle` counts from 1 and grows with each reopening. What the customer writes
+    until `reopen_until` goes on with a closed one; later it opens another, which `follows_id`."""
 
     id: UUID
     channel_id: UUID
@@ -159,6 +160,8 @@ class Conversation(Wire):
     snoozed_until: AwareDatetime | None
     resolved_at: AwareDatetime | None
     closed_at: AwareDatetime | None
+    reopen_until: AwareDatetime | None
+    follows_id: UUID | None
     created_at: AwareDatetime
     updated_at: AwareDatetime
 

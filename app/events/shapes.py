@@ -154,6 +154,8 @@ def conversation(row: Conversation) -> dict[str, Any]:
         "snoozed_until": moment(row.snoozed_until),
         "resolved_at": moment(row.resolved_at),
         "closed_at": moment(row.closed_at),
+        "reopen_until": moment(row.reopen_until),
+        "follows_id": _text(row.follows_id),
         "created_at": moment(row.created_at),
         "updated_at": moment(row.updated_at),
     }
@@ -197,6 +199,8 @@ def new_conversation(
         "snoozed_until": None,
         "resolved_at": None,
         "closed_at": None,
+        "reopen_until": None,
+        "follows_id": None,
         "created_at": None,
         "updated_at": None,
     }

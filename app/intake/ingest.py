@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ from app.clock import now
 from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
 from app.delivery import receipts, refusals
-from app.errors import Conflict, NotFound, Problem
+from app.errors import Conflict, ConversationClosed, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
 from app.intake import bounces, calls, changes, echoes, imap_parking, mail_threads
@@ -107,7 +108,7 @@ class Intake:
         A call without messages is journalled all the same: `ignored`, or `failed` with what could not be read.
         Raises Unavailable; then nothing of it is stored and the provider has to send it again.
         """
-        parsed = await bounces.proven(self._database, account, parsed)
+        parsed = await bounces.proven(self._database, account, calls.dated(parsed, now()))
         entry = await self._entry(account, transport, headers, body, parsed, bell)
         outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
         stored = await self._finish(account, entry, outcomes)
@@ -128,7 +129,7 @@ class Intake:
 
         What the call says of other messages is applied before that, because it may be applied twice and must not be lost.
         """
-        parsed = await bounces.proven(self._database, account, parsed)
+        parsed = await bounces.proven(self._database, account, calls.dated(parsed, now()))
         await self._follow(account, parsed)
         entry = await self._entry(account, transport, headers, body, parsed, None)
         waiting: list[tuple[UUID, Prepared]] = []
@@ -172,7 +173,7 @@ class Intake:
         bell: Mapping[str, str] | None,
     ) -> Entry:
         correlation_id = log.correlation.get() or new_id().hex
-        begun = await calls.openings(self._database, account.id, parsed.calls, now()) if parsed.calls else []
+        begun = await calls.openings(self._database, account.id, parsed.calls) if parsed.calls else []
         messages = [*parsed.messages, *begun]
         prepared = [await self._prepare(account, message, correlation_id) for message in messages]
         entry = Entry(account.id, transport, headers, body, correlation_id, prepared, bell=bell)
@@ -293,8 +294,9 @@ class Intake:
         conversation = await queries.lock(session, conversation_id)
         await offers.hold_concerned(session, conversation)
         actor = Actor("contact", conversation.contact_id)
-        if conversation.status == ConversationStatus.RESOLVED:
-            await closing.reopen(session, conversation, actor=actor, reason="customer wrote again")
+        if conversation.status in (ConversationStatus.RESOLVED, ConversationStatus.CLOSED):
+            with suppress(ConversationClosed):  # its window is over by now, or another one is open: that is the one
+                await closing.reopen(session, conversation, actor=actor, reason="customer wrote again")
         elif conversation.status not in (ConversationStatus.OPEN, ConversationStatus.CLOSED):
             await pausing.resume(session, conversation, actor=actor)
         found = prepared.classified
@@ -328,7 +330,7 @@ class Intake:
 
     async def _apply_calls(self, account: ChannelAccount, told: Sequence[CallUpdate]) -> None:
         for update in told:
-            await calls.apply(self._database, account, update, now(), await self._catalog.current())
+            await calls.apply(self._database, account, update, await self._catalog.current())
 
     async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
         for status in statuses:

@@ -74,6 +74,19 @@ BEGIN
     LEFT JOIN conversation t ON t.id = k.target AND (t.status <> 'closed' OR (p_item[k.n]->>'automatic')::boolean)
     LEFT JOIN conversation c ON c.identity_id = k.identity AND c.channel_id = k.ch AND c.status <> 'closed';
 
+    -- None is open. One that was closed lately goes on: the caller reopens it first. An auto-reply reopens nothing.
+    IF EXISTS (SELECT 1 FROM unnest(v_conv, v_outcome) AS u(c, o) WHERE u.c IS NULL AND u.o IS NULL) THEN
+        SELECT array_agg(coalesce(v_conv[k.n], z.id) ORDER BY k.n),
+               array_agg(CASE WHEN z.id IS NOT NULL THEN 'slow' ELSE v_outcome[k.n] END ORDER BY k.n)
+        INTO v_conv, v_outcome
+        FROM unnest(v_identity, p_channel, p_item) WITH ORDINALITY AS k(identity, ch, item, n)
+        LEFT JOIN LATERAL (
+            SELECT c.id FROM conversation c
+            WHERE c.identity_id = k.identity AND c.channel_id = k.ch AND c.status = 'closed' AND c.reopen_until > now()
+              AND v_conv[k.n] IS NULL AND v_outcome[k.n] IS NULL AND NOT coalesce((k.item->>'automatic')::boolean, false)
+            ORDER BY c.closed_at DESC LIMIT 1) z ON true;
+    END IF;
+
     IF EXISTS (SELECT 1 FROM unnest(v_conv, v_outcome) AS u(c, o) WHERE u.c IS NULL AND u.o IS NULL) THEN
         v_created := true;
         WITH fresh AS (
@@ -88,14 +101,16 @@ BEGIN
             INSERT INTO conversation(
                 id, channel_id, channel_type, contact_id, identity_id, queue_id, status, category, matter, severity,
                 complaint_type, warranty, corrected, priority, subject, external_ref, sla_policy_id, limits, last_seq, stream_pos,
-                cycle, contact_read_seq, participant_ids, correlation_id)
+                cycle, contact_read_seq, participant_ids, correlation_id, follows_id)
             SELECT (item->>'conversation_id')::uuid, ch, item->>'channel_type', contact, identity,
                    (item->>'queue_id')::uuid, 'open', item->>'category', item->>'matter', item->>'severity',
                    item->>'complaint_type', item->>'warranty', false, (item->>'rank')::int, item->>'subject',
                    item->>'external_ref', (aims->>'policy_id')::uuid,
                    (SELECT array_agg(l.id::uuid ORDER BY l.n) FROM jsonb_array_elements_text(aims->'limits')
                     WITH ORDINALITY AS l(id, n)),
-                   0, 0, 1, 0, '{}', item->>'correlation_id'
+                   0, 0, 1, 0, '{}', item->>'correlation_id',
+                   (SELECT c.id FROM conversation c WHERE c.identity_id = fresh.identity AND c.channel_id = fresh.ch
+                    AND c.status = 'closed' ORDER BY c.closed_at DESC LIMIT 1)
             FROM fresh ORDER BY identity, ch
             ON CONFLICT (identity_id, channel_id) WHERE status <> 'closed' DO NOTHING
             RETURNING id
@@ -188,10 +203,10 @@ BEGIN
             last_inbound_at = CASE WHEN counted.by_hand THEN now() ELSE c.last_inbound_at END,
             updated_at = now(), correlation_id = counted.correlation, external_ref = coalesce(counted.ref, c.external_ref)
         FROM counted WHERE c.id = counted.conv
-        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id,
+        RETURNING c.id, c.last_seq - counted.c AS base, c.stream_pos, c.contact_id, c.channel_id, c.queue_id, c.follows_id,
                   array_remove(ARRAY[c.assignee_id, nullif(c.owner_id, c.assignee_id)], NULL) || c.participant_ids AS agents
     ), numbered AS (
-        SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.agents,
+        SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.agents, a.follows_id,
                array_remove(ARRAY[a.queue_id], NULL) AS queues,
                (a.base + row_number() OVER (PARTITION BY todo.conv ORDER BY todo.n))::int AS seq,
                (item->>'message_id')::uuid AS message
@@ -230,7 +245,7 @@ BEGIN
             SELECT n, 0 AS k, stream_pos AS pos, 'conversation.created' AS type, conv, contact_id, channel_id, seq - 1 AS seq, queues,
                    agents, contact, item->>'correlation_id' AS correlation,
                    jsonb_build_object('conversation', (item->'opened') || jsonb_build_object(
-                       'contact_id', contact_id, 'created_at', v_now, 'updated_at', v_now)) AS payload
+                       'contact_id', contact_id, 'follows_id', follows_id, 'created_at', v_now, 'updated_at', v_now)) AS payload
             FROM numbered WHERE v_created AND conv = (item->>'conversation_id')::uuid AND seq = 1
             UNION ALL
             SELECT n, 1, stream_pos, 'message.created', conv, contact_id, channel_id, seq, queues, agents, contact,

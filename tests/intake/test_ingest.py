@@ -211,15 +211,52 @@ async def test_a_priority_raised_for_a_missed_limit_hides_no_urgency(database: D
     assert (found.category, found.priority) == ("urgent", 5)
 
 
-async def test_a_closed_conversation_is_followed_by_a_new_one(database: Database, door: Door) -> None:
-    [first] = await door.come_in(message("k1"))
+async def closed(database: Database, conversation_id: UUID) -> None:
     async with database.begin() as session:
-        held = await queries.lock(session, first.conversation_id)
+        held = await queries.lock(session, conversation_id)
         cycle = await resolve(session, held)
         await closing.confirm(session, held, cycle, via="test")
+
+
+async def window_over(database: Database) -> None:
+    async with database.begin() as session:
+        await session.execute(text("UPDATE conversation SET reopen_until = now() WHERE status = 'closed'"))
+
+
+async def test_within_its_window_a_closed_matter_goes_on(database: Database, door: Door) -> None:
+    [first] = await door.come_in(message("k1"))
+    await closed(database, first.conversation_id)
+    calls = [door.come_in(message(f"k{number}")) for number in range(2, 10)]
+    again = [stored for [stored] in await asyncio.gather(*calls)]
+    assert {stored.conversation_id for stored in again} == {first.conversation_id}
+    found = await conversation(database)
+    assert (found.status, found.cycle, found.reopen_until, found.follows_id) == ("open", 2, None, None)
+    reopened = [event for event in await rows(database, Event) if event.type == "conversation.reopened"]
+    assert len(reopened) == 1
+
+
+async def test_an_automatic_answer_reopens_nothing(database: Database, door: Door) -> None:
+    [first] = await door.come_in(message("k1"))
+    await closed(database, first.conversation_id)
+    await door.come_in(message("k2", automatic=True))
+    assert next(row.status for row in await rows(database, Conversation) if row.id == first.conversation_id) == "closed"
+
+
+async def test_after_its_window_a_closed_matter_is_followed_by_another(database: Database, door: Door) -> None:
+    [first] = await door.come_in(message("k1"))
+    await closed(database, first.conversation_id)
+    await window_over(database)
     [second] = await door.come_in(message("k2"))
     assert second.conversation_id != first.conversation_id
     assert second.seq == 1
+    _, follow_up = await rows(database, Conversation)
+    assert (follow_up.id, follow_up.follows_id) == (second.conversation_id, first.conversation_id)
+    created = [event for event in await rows(database, Event) if event.type == "conversation.created"][-1]
+    assert created.payload["conversation"]["follows_id"] == str(first.conversation_id)
+    await closed(database, second.conversation_id)
+    await window_over(database)
+    [third] = await door.come_in(message("k3"))
+    assert (await rows(database, Conversation))[-1].follows_id == second.conversation_id != third.conversation_id
 
 
 async def test_any_mix_of_batches_in_any_race_equals_the_model(

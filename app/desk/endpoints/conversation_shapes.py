@@ -29,7 +29,8 @@ from app.models.words import (
 
 
 class ConversationShape(Shape):
-    """`last_seq` is the newest message's place; `cycle` counts from 1 and grows with each reopening."""
+    """`last_seq` is the newest message's place; `cycle` counts from 1 and grows with each reopening. What the customer writes
+    until `reopen_until` goes on with a closed one; later it opens another, which `follows_id`."""
 
     id: UUID
     channel_id: UUID
@@ -52,6 +53,8 @@ class ConversationShape(Shape):
     snoozed_until: Moment | None
     resolved_at: Moment | None
     closed_at: Moment | None
+    reopen_until: Moment | None
+    follows_id: UUID | None
     created_at: Moment
     updated_at: Moment
 

@@ -1,6 +1,8 @@
 """Instagram: direct messages to a professional account in, its answers out."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import httpx
 
@@ -45,12 +47,18 @@ class InstagramAdapter:
         files=True,
         text_unit="bytes",
         file_limits={**dict.fromkeys(("audio", "video", "file"), _FILE_LIMIT), "image": 8_000_000},
+        file_types=_TYPES,
         edits=True,
         deletes=True,
         reactions=True,
         read=True,
         window_h=24,
     )
+
+    def capabilities_of(self, config: Mapping[str, Any]) -> Capabilities:
+        """Files go through the account's page."""
+        can = meta_send.with_tag(self.capabilities, config)
+        return can if config.get("page_id") else replace(can, files=False, file_limits={}, file_types={})
 
     def verify(self, config: InstagramConfig, call: Call) -> None:
         meta.verify(config.app_secret, call)

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from app import clock
-from app.channels import fetching, line_parse, line_profile, meta, provider
+from app.channels import fetching, line_media, line_parse, line_profile, meta, provider
 from app.channels.base import (
     Call,
     Capabilities,
@@ -40,7 +40,13 @@ class LineAdapter:
     type: ClassVar[str] = "line"
     config_model: ClassVar[ConfigModel] = LineConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
-        text_limit=_TEXT_LIMIT, idempotent_send=True, edits=True, deletes=True
+        text_limit=_TEXT_LIMIT,
+        idempotent_send=True,
+        files=True,
+        file_limits=line_media.LIMITS,
+        file_types=line_media.TYPES,
+        edits=True,
+        deletes=True,
     )
 
     def verify(self, config: LineConfig, call: Call) -> None:
@@ -60,17 +66,17 @@ class LineAdapter:
         to = key(outgoing.address.get("to"))
         if to is None:
             raise SendError(SendFailure.RECIPIENT, "the address names nobody")
-        if outgoing.files:
-            raise SendError(SendFailure.PERMANENT, "files cannot be sent on this channel")
         parts = split_text(outgoing.text, _TEXT_LIMIT, utf16)
-        if not parts:
+        if not parts and not outgoing.files:
             raise SendError(SendFailure.PERMANENT, "there is no text to send")
         if len(parts) > self.capabilities.max_parts:
             raise SendError(SendFailure.PERMANENT, f"the text needs more than {self.capabilities.max_parts} messages")
+        messages = [{"type": "text", "text": part} for part in parts]
+        messages += [line_media.message_of(file) for file in outgoing.files]
         last: str | None = None
-        for start in range(0, len(parts), _PER_PUSH):
-            messages = [{"type": "text", "text": part} for part in parts[start : start + _PER_PUSH]]
-            last = await _push(config, http, _retry_key(outgoing.message_id, start), {"to": to, "messages": messages})
+        for start in range(0, len(messages), _PER_PUSH):
+            payload = {"to": to, "messages": messages[start : start + _PER_PUSH]}
+            last = await _push(config, http, _retry_key(outgoing.message_id, start), payload)
         return Sent(provider_message_id=last)
 
     async def fetch(self, config: LineConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:

@@ -1,6 +1,7 @@
 """Messenger: messages to a Facebook page in, answers of the page out."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import httpx
 
@@ -32,6 +33,9 @@ class MessengerAdapter:
         read=True,
         window_h=24,
     )
+
+    def capabilities_of(self, config: Mapping[str, Any]) -> Capabilities:
+        return meta_send.with_tag(self.capabilities, config)
 
     def verify(self, config: MessengerConfig, call: Call) -> None:
         meta.verify(config.app_secret, call)

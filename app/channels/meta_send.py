@@ -1,7 +1,7 @@
 """Text and files to a person on Messenger or Instagram: the Send API that both share."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,14 @@ CODES = Codes(
         (551, (10, 2018108), (100, 2018001), (100, 2534014), (200, 1545041)), RefusalReason.UNREACHABLE
     ),
 )
+
+
+TAG_WINDOW_H = 7 * 24.0
+
+
+def with_tag(can: Capabilities, config: Mapping[str, Any]) -> Capabilities:
+    """Meta lets people answer for a week, where it has granted the account that."""
+    return replace(can, tag_window_h=TAG_WINDOW_H) if config.get("human_agent") else can
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class WechatAdapter:
         idempotent_send=False,
         files=True,
         file_limits={"image": 10 * _MB, "audio": 2 * _MB},
+        file_types={kind: [type for type in _SENT_AS if type.startswith(kind)] for kind in ("image", "audio")},
+        max_files=_WINDOW_COUNT,
         window_h=48,
         window_count=_WINDOW_COUNT,
     )

@@ -48,6 +48,8 @@ async def call(
         raise Conflict("you have no telephone: an administrator enters `phone` at your agent")
     await _require_quiet(session, conversation)
     line = await _line(session, conversation, channel_id)
+    if line.config.get("provider") == "generic" and not line.config.get("callback_url"):
+        raise Conflict("this line places no calls: it has no callback_url")
     number = await _number(session, conversation, line, to)
     message = await _store(session, conversation, agent, line, client_message_id, number, webhook(line.id))
     payload = {"message": shapes.stored_message(message)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.channels.base import CallUpdate
+from app.channels.base import CallUpdate, Sender
 from app.channels.text import TEXT_LIMIT, clean
 from app.channels.voice_numbers import is_withheld
 from app.clock import rfc3339
@@ -15,18 +15,18 @@ Entry = Mapping[str, Any]
 _NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def entry(update: CallUpdate, received_at: datetime) -> dict[str, Any]:
-    """An update as the row keeps it; what it leaves out is left out. One without a time happened when we heard of it."""
+def entry(update: CallUpdate) -> dict[str, Any]:
+    """An update as the row keeps it; what it leaves out is left out."""
     recording = update.recording
     kept: dict[str, Any] = {
         "key": update.key,
         "state": update.state,
-        "at": rfc3339(update.at or received_at),
+        "at": rfc3339(update.at) if update.at else None,
         "order": update.order,
         "direction": update.direction,
         "caller": update.caller,
         "callee": update.callee,
-        "number": update.sender.phone if update.sender else None,
+        "number": _number(update.sender),
         "cause": update.cause,
         "duration_s": update.duration_s,
         "talk_s": update.talk_s,
@@ -38,6 +38,13 @@ def entry(update: CallUpdate, received_at: datetime) -> dict[str, Any]:
         "content": dict(update.content) or None,
     }
     return {name: value for name, value in kept.items() if value is not None}
+
+
+def _number(sender: Sender | None) -> str | None:
+    """Where a telephone would reach them; who has none goes by their name there."""
+    if sender is None or sender.kind == "anonymous":
+        return None
+    return sender.phone or sender.value
 
 
 def fold(told: Iterable[Entry]) -> dict[str, Any]:

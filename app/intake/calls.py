@@ -8,6 +8,7 @@ desk hear of each step once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -19,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.catalog import Catalog, ChannelAccount
-from app.channels.base import CallUpdate, InboundMessage
+from app.channels.base import CallUpdate, InboundMessage, Parsed
 from app.conversations import calls_fold, queries
 from app.db import Database
 from app.events import log as events
@@ -54,9 +55,14 @@ def external_id(call_id: str) -> str:
     return f"call:{call_id}"
 
 
-async def openings(
-    database: Database, channel_id: UUID, told: Sequence[CallUpdate], received_at: datetime
-) -> list[InboundMessage]:
+def dated(parsed: Parsed, received_at: datetime) -> Parsed:
+    """The same with a time for each update: one that has none happened when we heard of it."""
+    if all(update.at is not None for update in parsed.calls):
+        return parsed
+    return replace(parsed, calls=[update if update.at else replace(update, at=received_at) for update in parsed.calls])
+
+
+async def openings(database: Database, channel_id: UUID, told: Sequence[CallUpdate]) -> list[InboundMessage]:
     """The messages that calls begin with which are not known yet, one per call, where somebody says who calls."""
     found: list[InboundMessage] = []
     async with database.begin() as session:
@@ -65,7 +71,7 @@ async def openings(
             named = next((update for update in mine if update.sender is not None), None)
             if named is None or await known(session, channel_id, named) is not None:
                 continue
-            call = calls_fold.fold(calls_fold.entry(update, received_at) for update in mine)
+            call = calls_fold.fold(calls_fold.entry(update) for update in mine)
             assert named.sender is not None, "chosen because it has one"
             found.append(
                 InboundMessage(
@@ -101,24 +107,22 @@ async def known(session: AsyncSession, channel_id: UUID, update: CallUpdate) -> 
     return (await session.exec(wanted.where(or_(*named)).order_by(col(Message.id)).limit(1))).one_or_none()
 
 
-async def apply(
-    database: Database, account: ChannelAccount, update: CallUpdate, received_at: datetime, catalog: Catalog
-) -> bool:
+async def apply(database: Database, account: ChannelAccount, update: CallUpdate, catalog: Catalog) -> bool:
     """Take in an update, exactly once by its key, in a transaction of its own; False when it tells nothing new, or has to
     wait until somebody says whose call it is."""
     for _ in range(_ATTEMPTS):
         async with database.begin() as session:
             found = await known(session, account.id, update)
             if found is not None:
-                return await _apply(session, account, update, received_at, found, catalog)
-            if await _park(session, account.id, update, received_at):
+                return await _apply(session, account, update, found, catalog)
+            if await _park(session, account.id, update):
                 return False
     raise RuntimeError("the call's message cannot be found")
 
 
-async def _park(session: AsyncSession, channel_id: UUID, update: CallUpdate, received_at: datetime) -> bool:
+async def _park(session: AsyncSession, channel_id: UUID, update: CallUpdate) -> bool:
     """False when its message was stored meanwhile."""
-    entry = calls_fold.entry(update, received_at)
+    entry = calls_fold.entry(update)
     if update.recording is not None:
         entry["file"] = _file(update)
     values = {
@@ -135,7 +139,6 @@ async def _apply(
     session: AsyncSession,
     account: ChannelAccount,
     update: CallUpdate,
-    received_at: datetime,
     found: tuple[UUID, UUID],
     catalog: Catalog,
 ) -> bool:
@@ -143,7 +146,7 @@ async def _apply(
     conversation = await queries.lock(session, conversation_id)
     message = await session.get_one(Message, message_id, populate_existing=True)
     row = await _row(session, account.id, update, message)
-    entry = calls_fold.entry(update, received_at)
+    entry = calls_fold.entry(update)
     if update.recording is not None:
         entry["file"] = _file(update)
     waiting = not message.content.get("heard")  # what was parked before its message was there

@@ -22,7 +22,7 @@ from app.routing import endings, offers, queues
 from app.routing.classify import RANK, Classifier, graver, worse
 from app.sla import clocks
 
-HUNG_UP = "the caller hung up"
+HUNG_UP, LEFT_A_MESSAGE = "the caller hung up", "the caller left a message"
 NO_ANSWER, AWAY = "no_answer", "agent_away"
 AT_WORK = (Availability.ONLINE, Availability.BUSY)
 
@@ -47,7 +47,9 @@ async def follow(
     if answered:
         await _answered(session, conversation, message, after)
     if over and after["direction"] == "inbound" and after["answered_at"] is None:
-        await endings.withdraw(session, conversation, reason=HUNG_UP)
+        await endings.withdraw(
+            session, conversation, reason=LEFT_A_MESSAGE if after["state"] == "voicemail" else HUNG_UP
+        )
     elif missed and not calls_fold.is_over(after):
         await _back_to_queue(session, conversation, reason=NO_ANSWER)
     if over:

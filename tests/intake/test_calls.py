@@ -131,7 +131,7 @@ async def test_shuffled_and_repeated_fifty_times_at_once(database: Database, lin
     random.Random(seed).shuffle(told)
     await asyncio.gather(*(hear(line, step) for step in told))
     call = (await the_call(database))["call"]
-    want = calls_fold.fold(calls_fold.entry(step, AT) for step in WHOLE)
+    want = calls_fold.fold(calls_fold.entry(step) for step in WHOLE)
     assert {name: value for name, value in call.items() if name != "recording"} == {
         name: want[name] for name in call if name != "recording"
     }
@@ -145,13 +145,13 @@ async def test_shuffled_and_repeated_fifty_times_at_once(database: Database, lin
 
 @given(st.permutations(range(len(WHOLE))), st.integers(0, 3))
 def test_every_order_tells_the_same(order: list[int], twice: int) -> None:
-    told = [calls_fold.entry(WHOLE[place], AT) for place in order]
+    told = [calls_fold.entry(WHOLE[place]) for place in order]
     by_key = {item["key"]: item for item in [*told, *told[:twice]]}
-    assert calls_fold.fold(by_key.values()) == calls_fold.fold(calls_fold.entry(step, AT) for step in WHOLE)
+    assert calls_fold.fold(by_key.values()) == calls_fold.fold(calls_fold.entry(step) for step in WHOLE)
 
 
 def test_every_single_order_of_five_steps() -> None:
-    five = [calls_fold.entry(step, AT) for step in WHOLE[:2] + WHOLE[4:]]
+    five = [calls_fold.entry(step) for step in WHOLE[:2] + WHOLE[4:]]
     assert len({str(calls_fold.fold(order)) for order in itertools.permutations(five)}) == 1
 
 

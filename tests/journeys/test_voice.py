@@ -278,6 +278,7 @@ async def test_an_agent_calls_back(line: Line) -> None:
     team, client = line.team, line.client
     caller = line.caller("+447700900205")
     _, conversation_id = await ring(line, caller)
+    await team.desk.expect("offer.created", lambda frame: frame["conversation_id"] == conversation_id)
     await caller.post(client, CallStatus="completed", CallDuration="4")
     await team.desk.expect("offer.rescinded", lambda frame: frame["conversation_id"] == conversation_id)
     await accept(line, conversation_id)

@@ -19,8 +19,8 @@ class Quote:
 
 
 _VERB = (
-    r"(?<!\w)(?:wrote|said|a\sécrit|schrieb|escribió|ha\sscritto|escreveu|schreef|geschreven|napisał(?:\(a\)|a)?|skrev"
-    r"|kirjoitti|написала?(?:\(а\))?|пишет|写道|寫道|yazdı|napsala?(?:\(a\))?|írta|a\sscris|đã\sviết|書きました|のメール|작성)"
+    r"(?:(?<!\w)(?:wrote|said|a\sécrit|schrieb|escribió|ha\sscritto|escreveu|schreef|geschreven|napisał(?:\(a\)|a)?|skrev"
+    r"|kirjoitti|написала?(?:\(а\))?|пишет|yazdı|napsala?(?:\(a\))?|írta|a\sscris|đã\sviết)|写道|寫道|書きました|のメール|작성)"
 )
 _OPENING = r"(?:[-*]{2,}\s?)?(?:On|Le|Am|El|Il|In\sdata|Em|Op|Den|Dnia|W\sdniu|På|Dne|Pada|Vào|在|于)(?![a-zà-ÿ])"
 # An attribution starts with one of the opening words and has a figure (a date), or with a date, or with `name <address`.

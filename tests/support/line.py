@@ -37,6 +37,7 @@ class LineServer(HttpServer):
         self.raw: list[bytes] = []
         self.keys: list[str] = []
         self.content: dict[str, Answer] = {}
+        self.people: dict[str, dict[str, Any]] = {}
         self._ids = 0
 
     async def api(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -46,6 +47,9 @@ class LineServer(HttpServer):
             return self.content[path.split("/")[4]]
         if path == "/v2/bot/info":
             return 200, {}, b'{"userId":"U1","basicId":"@x","displayName":"Help"}'
+        if path.startswith(("/v2/bot/profile/", "/v2/bot/group/", "/v2/bot/room/")):
+            person = self.people.get(path.removeprefix("/v2/bot/profile/"))
+            return (200, {}, orjson.dumps(person)) if person else refusal(404, "Not found")
         assert path == "/v2/bot/message/push"
         assert headers["content-type"] == "application/json"
         retry_key = headers["x-line-retry-key"]
@@ -62,6 +66,7 @@ class LineServer(HttpServer):
         self.accepted[retry_key] = {"ids": ids, **payload}
         self.raw.append(body)
         if told == "drop":
+            self.arrived.set()
             raise ConnectionError("hung up")
         return 200, {"x-line-request-id": "r1"}, orjson.dumps({"sentMessages": ids})
 

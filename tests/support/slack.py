@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 
@@ -39,6 +40,7 @@ class SlackServer(HttpServer):
         self.raw: list[bytes] = []
         self.upload_base = ""
         self.files: dict[str, Answer] = {}
+        self.people: dict[str, dict[str, Any]] = {}
         self.uploads: list[tuple[str, str, bytes]] = []
         self.shared: list[dict[str, Any]] = []
         self.seen: list[tuple[str, str | None]] = []
@@ -55,6 +57,9 @@ class SlackServer(HttpServer):
             return self.files[path]
         if path == "/api/auth.test":
             return 200, {}, b'{"ok":true,"team_id":"T1","user_id":"UB"}'
+        if path == "/api/users.info":
+            person = self.people.get(parse_qs(body.decode())["user"][0])
+            return (200, {}, orjson.dumps({"ok": True, "user": person})) if person else refusal("user_not_found")
         if path == "/api/files.info":
             assert body == b"file=F1"
             file = {"id": "F1", "url_private_download": f"{self.base}/files-pri/T1-F1/a.png"}
@@ -79,6 +84,7 @@ class SlackServer(HttpServer):
         self.sent.append(payload)
         self.raw.append(body)
         if told == "drop":
+            self.arrived.set()
             raise ConnectionError("hung up")
         ts = f"1795334400.{len(self.sent):06}"
         return 200, {}, orjson.dumps({"ok": True, "channel": payload["channel"], "ts": ts, "message": {}})

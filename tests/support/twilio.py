@@ -74,5 +74,6 @@ class TwilioServer(HttpServer):
         self.raw.append(body)
         self.sent.append(dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)))
         if told == "drop":
+            self.arrived.set()
             raise ConnectionError("hung up")
         return 201, {}, orjson.dumps({"sid": f"SM{len(self.sent)}", "status": "queued", "error_code": None})

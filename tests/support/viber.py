@@ -59,6 +59,7 @@ class ViberServer(HttpServer):
         self.sent.append(asked)
         self.raw.append(body)
         if told == "drop":
+            self.arrived.set()
             raise ConnectionError("hung up")
         answer = {"status": 0, "status_message": "ok", "message_token": self.token_of(len(self.sent))}
         return 200, {"content-type": "application/json"}, orjson.dumps(answer)

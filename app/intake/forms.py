@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import urlencode
 from uuid import UUID
@@ -191,7 +191,10 @@ class Forms:
     ) -> Kept:
         """Stored with its consents, in one commit."""
         config = _config(account)
+        mark = form_read.fingerprint(config, submission, named=True) if submission.submission_id else None
         message = form_read.message(config, submission, key=call.headers[form_read.KEY_HEADER])
+        message = replace(message, content={**message.content, "submission": mark})
+        theirs = False
         async with self._context.database.begin() as session:
             await people.place(session, account.id, message.sender)
         catalog = await self._context.catalog.current()
@@ -202,6 +205,7 @@ class Forms:
         ]
 
         async def also(session: AsyncSession) -> None:
+            nonlocal theirs
             stored = (
                 await session.exec(
                     select(Message).where(
@@ -209,6 +213,7 @@ class Forms:
                     )
                 )
             ).one()
+            theirs = mark is not None and stored.content.get("submission") == mark
             await consents.give(session, stored, terms)
             if replying is not None:
                 await _reachable(session, stored.conversation_id, replying, message)
@@ -223,8 +228,8 @@ class Forms:
             parsed=Parsed(messages=[message]),
             also=also,
         )
-        known = stored.outcome == "stored" or bool(submission.submission_id)
-        return Kept(stored.message_id, stored.conversation_id, known and stored.seq == 1)
+        own = stored.outcome == "stored" or theirs  # by the same page, whose id nobody else knows
+        return Kept(stored.message_id, stored.conversation_id, own and stored.seq == 1)
 
     def _again(
         self, request: Request, account: ChannelAccount, submission: Submission, wrong: Sequence[Wrong]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -28,6 +29,7 @@ class HttpServer:
         self.arrived = asyncio.Event()
         self.port = 0
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self.answer: Callable[[str, dict[str, str], bytes], Awaitable[Answer]] = self.accept
 
     @property
@@ -43,10 +45,17 @@ class HttpServer:
         return self
 
     async def stop(self) -> None:
+        """Hangs up on everybody, and returns when it has."""
         assert self._server is not None
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode("latin-1").split("\r\n")
@@ -62,7 +71,10 @@ class HttpServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self._serving.discard(task)
             writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
 
     async def expect(self, where: Callable[[dict[str, Any]], bool], *, within: float = 20) -> dict[str, Any]:
         """The first request whose JSON body holds."""

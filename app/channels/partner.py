@@ -71,8 +71,6 @@ class PartnerAdapter:
     async def send(self, config: PartnerConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
         if config.callback_url is None:
             raise SendError(SendFailure.CONFIG, "the channel has no callback_url")
-        if outgoing.files:
-            raise SendError(SendFailure.PERMANENT, "files cannot be sent on this channel")
         body = orjson.dumps(_payload(outgoing))
         webhook_id = str(outgoing.message_id)
         at = clock.now()

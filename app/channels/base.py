@@ -299,10 +299,12 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider took it. `thread_key` is the Message-ID of a mail."""
+    """The provider took it. `thread_key` is the Message-ID of a mail. `detail` is kept with the attempt: what the provider
+    said of each of several recipients."""
 
     provider_message_id: str | None = None
     thread_key: str | None = None
+    detail: str | None = None
 
 
 class SendError(Exception):

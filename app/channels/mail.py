@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import httpx
 
-from app.channels import mail_compose, mail_parse, mail_send, mail_webhooks
+from app.channels import mail_compose, mail_envelope, mail_imap, mail_parse, mail_send, mail_webhooks
 from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, SendError, SendFailure, Sent
 from app.channels.mail_config import MailConfig
 
@@ -38,21 +38,54 @@ class MailAdapter:
         to = outgoing.address.get("email")
         if not isinstance(to, str) or "@" not in to:
             raise SendError(SendFailure.RECIPIENT, "the customer has no mail address")
+        server = _smtp(config)
         try:
-            server = mail_send.server_of(config.smtp_url.get_secret_value())
-        except ValueError as error:
-            raise SendError(SendFailure.CONFIG, str(error)) from None
-        try:
-            mail = mail_compose.compose(config, outgoing, to=to)
+            mail = mail_compose.compose(config, outgoing, to=to).as_bytes()
+            envelope = mail_send.Envelope(
+                sender=mail_compose.envelope_address(mail_envelope.envelope_sender(config, outgoing.message_id)),
+                recipient=mail_compose.envelope_address(to),
+                copies=[mail_compose.envelope_address(copy) for copy in mail_compose.copies(config, outgoing)],
+                name=outgoing.message_id.hex,
+                notify=config.dsn_notify,
+            )
         except (ValueError, IndexError) as error:
             raise SendError(
                 SendFailure.RECIPIENT, f"the address cannot be written to ({type(error).__name__})"
             ) from None
-        recipient = mail_compose.envelope_address(to)
-        sender = mail_compose.envelope_address(config.address)
-        await mail_send.deliver(server, mail, sender=sender, recipient=recipient, attempt=outgoing.attempt)
+        detail = await mail_send.deliver(server, mail, envelope, attempt=outgoing.attempt)
         own_id = mail_compose.message_id(config, outgoing)
-        return Sent(provider_message_id=own_id, thread_key=own_id)
+        return Sent(provider_message_id=own_id, thread_key=own_id, detail=detail)
+
+    async def check(self, config: MailConfig, http: httpx.AsyncClient) -> None:
+        """Logs in to the SMTP server and opens the IMAP folder, as far as there are any. Raises SendError."""
+        if config.smtp_url is not None:
+            try:
+                await mail_send.check(_smtp(config))
+            except SendError as error:
+                raise SendError(error.failure, f"SMTP: {error.detail}") from None
+        if config.imap_url is not None:
+            await _check_imap(config.imap_url.get_secret_value())
+
+
+async def _check_imap(imap_url: str) -> None:
+    server = mail_imap.server_of(imap_url)
+    try:
+        async with mail_imap.Imap(server) as imap:
+            await imap.select(server.folder, read_only=True)
+    except mail_imap.ImapRefused as error:
+        raise SendError(SendFailure.REAUTH, f"IMAP: {error}") from None
+    except mail_imap.ImapSetup as error:
+        raise SendError(SendFailure.CONFIG, f"IMAP: {error}") from None
+    except mail_imap.ImapError as error:
+        raise SendError(SendFailure.RETRY, f"IMAP: {error}") from None
+
+
+def _smtp(config: MailConfig) -> mail_send.Server:
+    assert config.smtp_url is not None
+    try:
+        return mail_send.server_of(config.smtp_url.get_secret_value())
+    except ValueError as error:
+        raise SendError(SendFailure.CONFIG, str(error)) from None
 
 
 def envelope_headers(sender: str | None, recipients: list[str]) -> dict[str, str]:

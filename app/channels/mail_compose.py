@@ -25,12 +25,26 @@ def message_id(config: MailConfig, outgoing: Outgoing) -> str:
     return f"<{outgoing.message_id.hex}.{outgoing.conversation_id.hex}@{_ascii_domain(config.domain)}>"
 
 
+def copies(config: MailConfig, outgoing: Outgoing) -> list[str]:
+    """Who gets the mail besides the customer: those in its Cc, then the channel's blind copies; each once. Raises ValueError."""
+    listed = [*_cc(outgoing), *config.copies_to]
+    return [address for address in dict.fromkeys(listed) if address != outgoing.address.get("email")]
+
+
+def _cc(outgoing: Outgoing) -> list[str]:
+    given = outgoing.address.get("cc")
+    return [item for item in given if isinstance(item, str) and "@" in item] if isinstance(given, list) else []
+
+
 def compose(config: MailConfig, outgoing: Outgoing, *, to: str) -> EmailMessage:
     """Raises ValueError when an address cannot be written into a header."""
-    needs_utf8 = not (envelope_address(to) + envelope_address(config.address)).isascii()
+    listed = [to, config.address, *_cc(outgoing)]
+    needs_utf8 = not "".join(envelope_address(address) for address in listed).isascii()
     mail = EmailMessage(policy=policy.SMTP.clone(utf8=needs_utf8))
     mail["From"] = _address(config.from_name, config.address)
     mail["To"] = _address(outgoing.recipient_name, to)
+    if cc := _cc(outgoing):
+        mail["Cc"] = [_address(None, address) for address in cc]
     mail["Subject"] = _subject(outgoing)
     mail["Date"] = format_datetime(_moment(outgoing.created_at))
     mail["Message-ID"] = message_id(config, outgoing)
@@ -40,6 +54,8 @@ def compose(config: MailConfig, outgoing: Outgoing, *, to: str) -> EmailMessage:
     if outgoing.kind != "reply":
         mail["Auto-Submitted"] = "auto-generated"
         mail["X-Auto-Response-Suppress"] = "All"
+    if config.inbound == "postmark":
+        mail["X-PM-Metadata-roundtrip"] = outgoing.message_id.hex  # its news name no Message-ID, but this
     text = clean(outgoing.text, len(outgoing.text)).replace("\r\n", "\n").replace("\r", "\n")
     mail.set_content(text + "\n", charset="utf-8", cte=_encoding(text))
     page = _page(text)

@@ -201,9 +201,9 @@ class Imap:
 
     # Reading
 
-    async def select(self, folder: str) -> Selected:
+    async def select(self, folder: str, *, read_only: bool = False) -> Selected:
         try:
-            lines, _ = await self.command(b"SELECT " + wire.folder_name(folder))
+            lines, _ = await self.command((b"EXAMINE " if read_only else b"SELECT ") + wire.folder_name(folder))
         except _No as error:
             raise ImapSetup(f"the folder cannot be opened: {error}") from None
         codes = {code[1].upper(): code[2] or b"" for line in lines for code in _CODE.finditer(line[0])}

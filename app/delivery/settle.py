@@ -75,6 +75,7 @@ def decide(item: Claimed, result: Sent | SendError, *, elapsed_s: float, schedul
             *known,
             word="sent",
             status=DeliveryStatus.SENT,
+            detail=result.detail,
             provider_message_id=result.provider_message_id,
             thread_key=result.thread_key,
             channel_id=item.channel_id,

@@ -197,5 +197,8 @@ def account_for(catalog: Catalog, address: str) -> ChannelAccount | None:
     configs = [(account, account.config) for account in ours if isinstance(account.config, MailConfig)]
     exact = (account for account, config in configs if config.address == f"{local}@{domain}")
     tagged = (account for account, config in configs if plus and config.address == f"{base}@{domain}")
+    bounce = (
+        account for account, config in configs if config.bounce_address in (f"{local}@{domain}", f"{base}@{domain}")
+    )
     reply = (account for account, config in configs if plus and base == "reply" and config.domain == domain)
-    return next(exact, None) or next(tagged, None) or next(reply, None)
+    return next(exact, None) or next(tagged, None) or next(bounce, None) or next(reply, None)

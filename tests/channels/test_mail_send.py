@@ -16,6 +16,7 @@ from app.channels import mail_compose
 from app.channels.base import OutboundFile, SendError, SendFailure, Sent
 from app.channels.mail import MailAdapter, envelope_headers
 from app.channels.mail_config import MailConfig
+from app.channels.mail_envelope import bounced_message, envelope_sender
 from app.channels.mail_parse import parse_mail
 from app.channels.mail_send import server_of
 from app.errors import NotGenuine
@@ -238,7 +239,9 @@ async def test_sending() -> None:
         ({"END": "550 5.7.1 too many mails"}, SendFailure.RETRY),
         ({"END": "421 4.3.0 later"}, SendFailure.RETRY),
         ({"DATA": "451 4.3.0 later"}, SendFailure.RETRY),
-        ({"END": "drop"}, SendFailure.RETRY),
+        ({"END": "drop"}, SendFailure.UNKNOWN),
+        ({"END": "what?"}, SendFailure.UNKNOWN),
+        ({"MAIL": "530 5.7.0 authentication required"}, SendFailure.REAUTH),
         ({"RCPT": "drop"}, SendFailure.RETRY),
         ({"EHLO": "drop"}, SendFailure.RETRY),
     ],
@@ -289,3 +292,104 @@ def test_a_journalled_mail_can_be_read_again() -> None:
     headers = envelope_headers("", ["help+abc@shop.example", "x@y.example"])
     (message,) = ADAPTER.parse(config(), call(b"From: a@b.example\r\n\r\nhello", headers)).messages
     assert (message.text, message.threading.reply_tokens, message.automatic) == ("hello", ["abc"], True)
+
+
+FULL = "250-here\r\n250-SIZE 100000\r\n250-8BITMIME\r\n250-DSN\r\n250 SMTPUTF8"
+
+
+async def send_as(server: Server, *, address: Any = "ana@home.example", cc: Any = None, **changed: Any) -> Sent:
+    async with httpx.AsyncClient() as http, server.running() as port:
+        chosen = config(smtp_url=f"smtp://127.0.0.1:{port}", **changed)
+        return await ADAPTER.send(chosen, outgoing(address={"email": address, "cc": cc}), http)
+
+
+async def test_reports_are_asked_for_where_the_server_offers_them() -> None:
+    server = Server(EHLO=FULL)
+    await send_as(server, bounce_address="bounces@shop.example")
+    mail_from, rcpt = (next(line for line in server.lines if line.startswith(verb)) for verb in ("MAIL", "RCPT"))
+    assert mail_from.startswith(f"MAIL FROM:<bounces+b-{MESSAGE_ID.hex}@shop.example> ")
+    assert f" RET=HDRS ENVID={MESSAGE_ID.hex}" in mail_from
+    assert re.search(r" SIZE=\d+ BODY=8BITMIME", mail_from)
+    assert rcpt == "RCPT TO:<ana@home.example> NOTIFY=FAILURE,DELAY"
+    bare = Server()
+    await send_as(bare)
+    assert not any("NOTIFY" in line or "RET=" in line or "SIZE=" in line for line in bare.lines)
+
+
+def test_the_bounce_address_leads_back() -> None:
+    chosen = config(bounce_address="bounces@shop.example")
+    sender = envelope_sender(chosen, MESSAGE_ID)
+    assert bounced_message(chosen, ["x@y.example", f"<{sender.upper()}>"]) == MESSAGE_ID
+    assert bounced_message(chosen, [sender.replace("@shop", "@other"), f"help+b-{MESSAGE_ID.hex}@shop.example"]) is None
+    assert envelope_sender(config(), MESSAGE_ID) == "help@shop.example"
+
+
+async def test_each_recipient_has_its_own_answer() -> None:
+    class Picky(Server):
+        async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await super().talk(_Judge(reader, self), writer)  # type: ignore[arg-type]
+
+    class _Judge:
+        """Looks at each command before the server does."""
+
+        def __init__(self, reader: asyncio.StreamReader, server: Server) -> None:
+            self._reader, self._server = reader, server
+
+        async def readline(self) -> bytes:
+            line = await self._reader.readline()
+            self._server.answers["RCPT"] = "550 5.1.1 no such user" if b"gone@" in line else "250 ok"
+            return line
+
+        async def readuntil(self, end: bytes) -> bytes:
+            return await self._reader.readuntil(end)
+
+    server = Picky()
+    sent = await send_as(server, cc=["gone@home.example", "bob@home.example"], copies_to=["archive@shop.example"])
+    assert sent.detail == (
+        "ana@home.example: accepted; gone@home.example: 550 5.1.1 no such user; "
+        "bob@home.example: accepted; archive@shop.example: accepted"
+    )
+    assert b"Cc: gone@home.example, bob@home.example" in server.mails[0]
+    assert b"archive@" not in server.mails[0]
+    refusing = Picky()
+    with pytest.raises(SendError) as error:
+        await send_as(refusing, address="gone@home.example", copies_to=["archive@shop.example"])
+    assert error.value.failure is SendFailure.RECIPIENT
+    assert refusing.mails == []
+
+
+async def test_what_the_server_cannot_take_is_not_offered() -> None:
+    small = Server(EHLO="250-here\r\n250 SIZE 300")
+    with pytest.raises(SendError, match="takes 300") as error:
+        await send_as(small)
+    assert error.value.failure is SendFailure.PERMANENT
+    with pytest.raises(SendError, match="SMTPUTF8") as error:
+        await send_as(Server(EHLO="250 here"), address="jörg@home.example")
+    assert error.value.failure is SendFailure.RECIPIENT
+    able = Server(EHLO=FULL)
+    await send_as(able, address="jörg@home.example")
+    assert any("SMTPUTF8" in line for line in able.lines)
+
+
+async def test_who_stops_waiting_after_the_mail_does_not_know() -> None:
+    class Mute(Server):
+        async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.answers["END"] = "250-and so on"
+            await super().talk(reader, writer)
+
+    with pytest.raises(SendError) as error:
+        async with asyncio.timeout(0.5):
+            await send_as(Mute())
+    assert error.value.failure is SendFailure.UNKNOWN
+
+
+async def test_credentials_can_be_tried() -> None:
+    async with httpx.AsyncClient() as http, Server().running() as port:
+        await ADAPTER.check(config(smtp_url=f"smtp://127.0.0.1:{port}"), http)
+        await ADAPTER.check(config(), http)
+    wrong = Server(EHLO="250-here\r\n250 AUTH PLAIN", AUTH="535 5.7.8 wrong")
+    async with httpx.AsyncClient() as http, wrong.running() as port:
+        with pytest.raises(SendError, match="SMTP: ") as error:
+            await ADAPTER.check(config(smtp_url=f"smtp://user:hunter2@127.0.0.1:{port}"), http)
+    assert error.value.failure is SendFailure.REAUTH
+    assert "hunter2" not in error.value.detail

@@ -72,6 +72,7 @@ class SendMessage(Command, actions.NewMessage):
 class ResendMessage(Command, sending.Resending):
     """Send again what failed, or may never have arrived; what is on its way, or was sent, is left as it is."""
 
+    once = True
     type: Literal["message.resend"]
     conversation_id: UUID
     message_id: UUID

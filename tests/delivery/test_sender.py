@@ -238,7 +238,7 @@ async def test_a_quota_that_is_reset_at_a_known_time_is_waited_for(house: House)
 async def test_given_up_in_the_end(house: House) -> None:
     adapter = FakeAdapter(answer=fails(SendFailure.RETRY))
     [message] = await house.write(await house.conversation(await house.channel(adapter)))
-    async with house.sending(schedule=Schedule(steps_s=(0.05,), total_s=0.3)) as running:
+    async with house.sending(schedule=Schedule(steps_s=(0.05,), total_s=2)) as running:
         await running.until_empty()
     stored = await house.message(message.id)
     attempts = await house.attempts(message.id)

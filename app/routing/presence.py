@@ -28,7 +28,7 @@ from app.settings import Settings
 from app.wakeups import wake
 
 TOPIC = "presence"
-LIVE_CHANNELS = ("webchat", "voice")
+LIVE_CHANNELS = ("webchat",)
 RETRY_S = 0.05
 _LOST_BATCH = 50
 

@@ -148,13 +148,15 @@ class Claimed:
 
 @dataclass(slots=True)
 class Taken:
-    """What one claim found. `lost` may have been sent by a sender that died, and must not be sent again.
+    """What one claim found. `lost` may have been sent by a sender that died, and must not be sent again; `capped` are
+    automatic and their address has had enough.
 
     `more`: there may be more to take now.
     """
 
     claimed: list[Claimed] = field(default_factory=list)
     lost: list[Claimed] = field(default_factory=list)
+    capped: list[Claimed] = field(default_factory=list)
     more: bool = False
 
 
@@ -187,6 +189,7 @@ async def take(
     capped = await automatic.capped(session, due)
     for item in due:
         if item.outgoing.message_id in capped:
+            taken.capped.append(item)
             continue
         resend = item.idempotent and item.age_s < resend_within_s
         (taken.lost if item.crashed and not resend else taken.claimed).append(item)

@@ -94,6 +94,9 @@ class Sender:
                     delay = await claims.next_due_s(session, catalog=catalog, limits=self._limits, in_flight=in_flight)
             for item in taken.lost:
                 self._tell(item, "unknown", claims.LOST, attempt=item.outgoing.attempt - 1)
+            for item in taken.capped:
+                self._tell(item, "capped", "its address had enough automatic messages", attempt=item.outgoing.attempt - 1)
+                self._poke()  # what stood behind it is free
             for item in taken.claimed:
                 self._launch(item)
             # What is due and was not taken belongs to a conversation that someone holds just now.

@@ -1,7 +1,7 @@
 """Several names of one person, told in one breath: whichever comes next finds the same contact and the same conversation.
 
 It happens before the message is stored, in a transaction of its own, and once per process and person: the ordinary path
-of a message has no statement more (docs/decisions/0014).
+of a message has no statement more (docs/decisions/0018).
 """
 
 from __future__ import annotations

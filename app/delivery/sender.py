@@ -95,7 +95,9 @@ class Sender:
             for item in taken.lost:
                 self._tell(item, "unknown", claims.LOST, attempt=item.outgoing.attempt - 1)
             for item in taken.capped:
-                self._tell(item, "capped", "its address had enough automatic messages", attempt=item.outgoing.attempt - 1)
+                self._tell(
+                    item, "capped", "its address had enough automatic messages", attempt=item.outgoing.attempt - 1
+                )
                 self._poke()  # what stood behind it is free
             for item in taken.claimed:
                 self._launch(item)

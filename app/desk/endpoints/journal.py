@@ -21,6 +21,7 @@ from app.desk.endpoints.shared import (
     record,
 )
 from app.edge import SessionDep
+from app.errors import Conflict
 from app.models import InboundJournal
 from app.models.words import JournalStatus
 
@@ -91,7 +92,9 @@ async def replay_journal(
     journal_id: UUID, request: Request, session: SessionDep, context: ContextDep, principal: Admin
 ) -> Replayed:
     """Read the call again with today's code. What is stored already stays one message, so this is always safe."""
-    await one(session, InboundJournal, journal_id, _WHAT)
+    known = await one(session, InboundJournal, journal_id, _WHAT)
+    if known.status == JournalStatus.TRAPPED:
+        raise Conflict("a submission that was trapped is restored: POST /channels/{id}/trapped/{trapped_id}/restore")
     stored = await context.intake.replay(journal_id)
     row = await session.get_one(InboundJournal, journal_id, populate_existing=True)
     await record(session, principal, "inbound_journal.replayed", id=row.id, messages=len(stored))

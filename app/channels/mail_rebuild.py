@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from app.channels.text import file_name, media_type
 
@@ -52,12 +53,16 @@ def _text(kind: str, text: str | None) -> bytes:
 def _file(file: Piece) -> bytes:
     name = file_name(file.name, "file").replace("\\", "_").replace('"', "'")
     inline = "inline" if file.content_id else "attachment"
-    head = f'Content-Type: {media_type(file.media_type)}\r\nContent-Disposition: {inline}; filename="{name}"\r\n'
+    head = f"Content-Type: {media_type(file.media_type)}\r\nContent-Disposition: {inline}; {_named(name)}\r\n"
     if file.content_id:
         head += f"Content-ID: <{_line(file.content_id).strip('<> ')}>\r\n"
     return (head + "Content-Transfer-Encoding: base64\r\n\r\n").encode("utf-8", "replace") + base64.encodebytes(
         file.data
     ).replace(b"\n", b"\r\n")
+
+
+def _named(name: str) -> str:
+    return f'filename="{name}"' if name.isascii() else f"filename*=utf-8''{quote(name, safe='')}"
 
 
 def _multipart(kind: str, parts: Sequence[bytes]) -> bytes:

@@ -196,7 +196,7 @@ protocol lmtp {{
             _, found = client.search(None, "ALL")
             numbers = found[0].split() if found and found[0] else []
             raw = [client.fetch(number.decode(), "(BODY.PEEK[])")[1][0][1] for number in numbers]  # type: ignore[index]
-        return [message_from_bytes(one, policy=policy.default) for one in raw]  # type: ignore[arg-type,misc]
+        return [message_from_bytes(one, policy=policy.default) for one in raw]  # type: ignore[arg-type]
 
     def flags(self, user: str) -> list[str]:
         with self.login(user) as client:

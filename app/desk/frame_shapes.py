@@ -158,3 +158,13 @@ class Corrective(Wire):
     owner_id: UUID
     due_on: date
     status: CorrectiveStatus
+
+
+class ToldEndpoint(Wire):
+    """An endpoint of another system that is told what happens."""
+
+    id: UUID
+    description: str | None
+    host: str
+    state: Literal["ok", "down", "off"]
+    error: str | None

@@ -22,6 +22,7 @@ from app.desk.frame_shapes import (
     ParticipantShape,
     PresentAgent,
     QueueCounts,
+    ToldEndpoint,
     TransferShape,
     Writer,
 )
@@ -207,6 +208,15 @@ class CorrectiveActionTold(Event):
     action: Corrective
 
 
+class WebhookEndpointUpdated(ServerFrame):
+    """An endpoint of another system does not answer any more (down), was switched off, or answers again (ok); told to
+    supervisors and administrators."""
+
+    type: Literal["webhook_endpoint.updated"]
+    cursor: frames.Cursor
+    endpoint: ToldEndpoint
+
+
 class TypingShown(ServerFrame):
     """Somebody writes, or stopped."""
 
@@ -276,6 +286,7 @@ EVENTS: tuple[type[ServerFrame], ...] = (
     FeedbackReceived,
     SlaFired,
     SlaNotified,
+    WebhookEndpointUpdated,
     ComplaintUpdated,
     CorrectiveActionTold,
 )

@@ -11,7 +11,7 @@ import pytest
 from app.channels.signatures import verify_webhook, webhook_key
 from app.clock import now
 from app.db import STATEMENTS, Database
-from app.delivery.webhooks import again, secrets
+from app.delivery.webhooks import again, fanout, secrets
 from app.delivery.webhooks.breaker import Policy
 from app.delivery.webhooks.claims import Limits
 from app.models import WebhookEndpoint
@@ -441,6 +441,35 @@ async def test_a_transaction_that_is_late_hides_nothing(wires: Wires, receiver: 
     assert receiver.told() == {str(id): [1] for id in ids}
 
 
+async def test_what_is_queued_while_a_lane_comes_to_its_end_is_not_lost(wires: Wires, receiver: Receiver) -> None:
+    """The filling is not committed yet when the last call of the lane is written down, which would remove the lane."""
+    [conversation] = await wires.conversations()
+    await wires.endpoint(receiver)
+    await wires.happen([conversation])
+    await wires.fill()
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(path: str, headers: dict[str, str], body: bytes) -> Answer:
+        arrived.set()
+        await go.wait()
+        return await receiver.next(path, headers, body)
+
+    receiver.answer = hold
+    deliverer = wires.deliverer()
+    await deliverer.step()
+    await arrived.wait()
+    await wires.happen([conversation], first=2)
+    async with wires.database.begin() as session:
+        assert await fanout.fill(session)
+        go.set()
+        written = asyncio.create_task(deliverer.idle())
+        done, _ = await asyncio.wait({written}, timeout=2)
+        assert not done, "it waits for the filling"
+    await written
+    await wires.call(deliverer)
+    assert receiver.told() == {str(conversation): [1, 2]}
+
+
 async def test_what_waited_too_long_while_it_was_down_is_given_up_and_comes_back_in_order(
     wires: Wires, receiver: Receiver
 ) -> None:
@@ -488,9 +517,7 @@ async def test_old_rows_go(wires: Wires, receiver: Receiver) -> None:
 
 
 async def test_without_endpoints_nothing_is_asked(wires: Wires) -> None:
-    from app.delivery.webhooks.fanout import FanOut
-
-    filler = FanOut(wires.database, asyncio.Event())
+    filler = fanout.FanOut(wires.database, asyncio.Event())
     assert await filler.step() is None
     await wires.happen(await wires.conversations())
     before = STATEMENTS._value.get()

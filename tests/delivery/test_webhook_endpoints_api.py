@@ -8,16 +8,21 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import orjson
 import pytest
+from sqlmodel import col, select
 
 from app.clock import now, rfc3339
 from app.db import Database
-from app.models import WebhookEndpoint
+from app.desk import frames
+from app.events.stream import StreamEvent
+from app.models import Event, WebhookEndpoint
 from app.models.words import Role
 from app.settings import Settings
 from app.vault import Vault
 from tests.delivery.webhook_house import LATER, Receiver, Wires
 from tests.desk.house import Caller, House, build_app, build_client, build_context
+from tests.support.sockets import checked
 
 PATH = "/webhook-endpoints"
 
@@ -157,6 +162,35 @@ async def test_a_test_call_goes_first_even_to_one_that_is_down(admin: Caller, wi
     assert receiver.bodies[before + 1]["data"] == {"endpoint_id": made["id"]}
     assert (await admin.get(path))["state"] == "ok"
     assert len(await admin.all(f"{path}/deliveries", state="delivered", limit=7)) == 21
+
+
+async def test_supervisors_hear_once_that_it_is_down_and_that_it_is_back(
+    desk: House, admin: Caller, wires: Wires, receiver: Receiver
+) -> None:
+    supervisor, agent = await desk.agent(role=Role.SUPERVISOR), await desk.agent()
+    await make(admin, receiver, description="CRM")
+    ids = await wires.conversations(30)
+    await wires.happen(ids)
+    await wires.fill()
+    receiver.up = False
+    deliverer = wires.deliverer(schedule=LATER)
+    for _ in range(4):
+        await wires.call(deliverer)
+        await wires.pass_time(60)
+    receiver.up = True
+    async with wires.running(schedule=LATER):
+        await wires.until_told()
+    async with desk.database.begin() as session:
+        found = await session.exec(
+            select(Event).where(col(Event.type) == "webhook_endpoint.updated").order_by(col(Event.id))
+        )
+        told = found.all()
+    assert [event.payload["endpoint"]["state"] for event in told] == ["down", "ok"]
+    for event in told:
+        assert event.agents == [supervisor.id]
+        assert agent.id not in event.agents
+        frame = StreamEvent({**event.model_dump(), "payload": orjson.dumps(event.payload).decode()}).frame
+        assert checked(frames.FRAMES, frame.text)["endpoint"]["host"] == "127.0.0.1"
 
 
 async def test_dead_letters_are_listed_in_order_and_replayed(admin: Caller, wires: Wires, receiver: Receiver) -> None:

@@ -7,5 +7,6 @@ call.py       one call on the wire
 deliverer.py  the loop that puts lanes in flight
 breaker.py    when an endpoint that fails is called again (pure)
 settle.py     what became of the calls, many in one commit
+news.py       what supervisors hear of it
 again.py      test calls and replays; secrets.py the signing keys; sweep.py what is too old goes
 """

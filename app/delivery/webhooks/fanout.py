@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 from prometheus_client import Counter
 from sqlalchemy import text
@@ -76,6 +77,26 @@ async def start(session: AsyncSession, endpoint_id: object) -> None:
     await session.execute(_START, {"endpoint": endpoint_id})
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Events that were read, and of these queued; none are read while a transaction before them is running."""
+
+    read: int
+    queued: int
+    more: bool
+
+
+async def fill(session: AsyncSession) -> Filled | None:
+    """One page for each endpoint that is behind and that nobody else is filling; None: there is none."""
+    ids = (await session.execute(_HOLD)).scalars().all()
+    if not ids:
+        return None
+    row = (await session.execute(_FILL, {"ids": ids, "logged": list(payload.LOGGED)})).one()
+    if row.queued:
+        await wake(session, TOPIC)
+    return Filled(row.read, row.queued, row.longest == PAGE or len(ids) == _ENDPOINTS)
+
+
 class FanOut:
     """One per process, stepped on every wakeup of `events`; whichever process holds a cursor moves it.
 
@@ -89,23 +110,20 @@ class FanOut:
         self._last = 0.0
 
     async def step(self) -> float | None:
-        """One page for each endpoint that is behind. Steps are a little apart, so that one carries many events."""
+        """Steps are a little apart, so that one carries many events."""
         if not await self._needed():
             return None
         if (early := self._last + _MIN_GAP_S - time.monotonic()) > 0:
             await asyncio.sleep(early)
         self._last = time.monotonic()
         async with self._database.begin() as session:
-            ids = (await session.execute(_HOLD)).scalars().all()
-            if not ids:
-                return None
-            row = (await session.execute(_FILL, {"ids": ids, "logged": list(payload.LOGGED)})).one()
-            if row.queued:
-                await wake(session, TOPIC)
-        QUEUED.inc(row.queued)
-        if row.longest == PAGE or len(ids) == _ENDPOINTS:
+            filled = await fill(session)
+        if filled is None:
+            return None
+        QUEUED.inc(filled.queued)
+        if filled.more:
             return 0
-        return None if row.read else _BLOCKED_S
+        return None if filled.read else _BLOCKED_S
 
     async def _needed(self) -> bool:
         stale = time.monotonic() - self._looked > _LOOK_AGAIN_S

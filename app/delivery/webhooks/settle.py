@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.db import Database
-from app.delivery.webhooks import breaker
+from app.delivery.webhooks import breaker, news
 from app.delivery.webhooks.breaker import Failed, Health, Policy
 from app.events import log as events
 from app.events.log import SYSTEM
@@ -151,7 +151,7 @@ async def _switch_off(session: AsyncSession, ids: set[UUID]) -> None:
         return
     for endpoint_id in (await session.execute(_OFF, {"ids": sorted(ids), "reason": GONE})).scalars().all():
         await events.audit(session, "webhook_endpoint.switched_off", {"id": endpoint_id, "reason": GONE}, actor=SYSTEM)
-        _logger.warning("webhook endpoint switched off", endpoint_id=endpoint_id, reason=GONE)
+        await news.tell(session, [endpoint_id], state="off", error=GONE)
 
 
 async def _note_health(session: AsyncSession, told: Sequence[Told], policy: Policy, rng: Random) -> None:
@@ -161,6 +161,7 @@ async def _note_health(session: AsyncSession, told: Sequence[Told], policy: Poli
         found_well = (await session.execute(_HEALTHY, {"ids": well, "after": policy.after})).all()
         if back := [row.endpoint_id for row in found_well if row.down]:
             await session.execute(_WAKE_LANES, {"ids": back})
+            await news.tell(session, back, state="ok")
     failed: defaultdict[UUID, list[Failed]] = defaultdict(list)
     for one in told:
         if one.refusal:
@@ -190,7 +191,7 @@ async def _note_health(session: AsyncSession, told: Sequence[Told], policy: Poli
     )
     for row, health in found:
         if breaker.is_down(policy, health.failures) and not breaker.is_down(policy, row.failures):
-            _logger.warning("webhook endpoint is down", endpoint_id=row.endpoint_id, failures=health.failures)
+            await news.tell(session, [row.endpoint_id], state="down", error=health.error)
 
 
 async def _note_not_taken(session: AsyncSession, mine: Sequence[Told]) -> None:

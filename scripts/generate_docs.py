@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 from uuid import UUID
 
+import channels_doc
 import orjson
 from pydantic import AwareDatetime, BaseModel
 
@@ -262,7 +263,8 @@ def document(app: Any) -> str:
 def generated() -> dict[Path, bytes]:
     app = build(Settings(DATABASE_URL="postgresql://none"))
     api = orjson.dumps(app.openapi(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
-    return {DOCS / "protocol.md": document(app).encode(), DOCS / "openapi.json": api}
+    channels = channels_doc.document(ADAPTERS).encode()
+    return {DOCS / "protocol.md": document(app).encode(), DOCS / "openapi.json": api, DOCS / "channels.md": channels}
 
 
 def main() -> None:

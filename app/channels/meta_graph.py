@@ -111,7 +111,7 @@ class Graph:
             return SendError(unclear, f"an answer that is not Meta's (status {response.status_code})")
         failure = self.codes.failure(code, subcode) if isinstance(error.get("code"), int) else None
         if failure is None:
-            failure = _by_status(response.status_code, transient=error.get("is_transient") is True)
+            failure = provider.by_status(response.status_code, transient=error.get("is_transient") is True)
         wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
         wait_s = self.codes.waits_s.get(code) if wish is None else wish
         detail = f"Meta answered {response.status_code}{self._said(error, code, subcode)}"
@@ -154,19 +154,14 @@ class Graph:
         """At most `limit` bytes from Meta's own hosts; `signed` sends our token along. Raises FetchError."""
         self._check_host(url)
         headers = {"authorization": f"Bearer {self.token.get_secret_value()}"} if signed else {}
-        read = bytearray()
         try:
             async with http.stream("GET", url, headers=headers, follow_redirects=False) as response:
                 if not response.is_success:
                     retry = response.status_code >= 500 or response.status_code in (408, 429)
                     raise FetchError(f"the file's server answered {response.status_code}", retry=retry)
-                async for chunk in response.aiter_bytes():
-                    read += chunk
-                    if len(read) > limit:
-                        raise FetchError(f"the file has more than {limit} bytes", retry=False)
+                return await provider.content(response, limit=limit)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise FetchError(f"the file could not be fetched ({type(error).__name__})", retry=True) from None
-        return bytes(read)
 
     def _check_host(self, url: str) -> None:
         try:
@@ -209,16 +204,6 @@ async def _patiently(step: Callable[[], Awaitable[str | None]]) -> str | None:
             raise
         await asyncio.sleep(error.retry_after_s)
     return await step()
-
-
-def _by_status(status: int, *, transient: bool) -> SendFailure:
-    if transient or status in (408, 429) or status >= 500:
-        return SendFailure.RETRY
-    if status == 401:
-        return SendFailure.REAUTH
-    if 300 <= status < 400 or status in (403, 404):
-        return SendFailure.CONFIG
-    return SendFailure.PERMANENT
 
 
 def _number(value: Any) -> int:

@@ -28,6 +28,17 @@ def fail_on(error: Exception, *, idempotent: bool) -> NoReturn:
     raise SendError(SendFailure.UNKNOWN, f"no answer after the request was sent ({what})") from None
 
 
+def by_status(status: int, *, transient: bool = False) -> SendFailure:
+    """What an HTTP status means where the answer itself says nothing more."""
+    if transient or status in (408, 429) or status >= 500:
+        return SendFailure.RETRY
+    if status == 401:
+        return SendFailure.REAUTH
+    if 300 <= status < 400 or status in (403, 404):
+        return SendFailure.CONFIG
+    return SendFailure.PERMANENT
+
+
 def retry_after(value: str | None, *, at: datetime) -> float | None:
     """Seconds from a Retry-After header (a number or a date), 0 to a day; None when there is none."""
     if value is None:

@@ -85,7 +85,7 @@ class Slack:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             provider.fail_on(error, idempotent=True)
         if not response.is_success:
-            failure = _by_status(response.status_code)
+            failure = provider.by_status(response.status_code)
             raise SendError(failure, f"Slack answered {response.status_code} to the file {file.name!r}")
         return file_id
 
@@ -118,7 +118,7 @@ class Slack:
             unclear = SendFailure.RETRY if idempotent else SendFailure.UNKNOWN
             return SendError(unclear, f"an answer that is not Slack's (status {status})")
         name = clean(said.replace(self.token.get_secret_value(), "<token>"), 200) if isinstance(said, str) else ""
-        failure = FAILURES.get(name) or _by_status(status)
+        failure = FAILURES.get(name) or provider.by_status(status)
         if idempotent and failure is SendFailure.UNKNOWN:
             failure = SendFailure.RETRY
         wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
@@ -129,13 +129,3 @@ class Slack:
             f"Slack answered {status}{f': {name}{more}' if name else ''}",
             retry_after_s=wish if failure is SendFailure.RETRY else None,
         )
-
-
-def _by_status(status: int) -> SendFailure:
-    if status in (408, 429) or status >= 500:
-        return SendFailure.RETRY
-    if status == 401:
-        return SendFailure.REAUTH
-    if 300 <= status < 400 or status in (403, 404):
-        return SendFailure.CONFIG
-    return SendFailure.PERMANENT

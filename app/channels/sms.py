@@ -215,7 +215,7 @@ def _refusal(config: SmsConfig, response: httpx.Response, answer: Mapping[str, A
     code, status = _number(answer.get("code")), response.status_code
     said = answer.get("message")
     words = sms_codes.words(code, without(said, config.auth_token) if isinstance(said, str) else None)
-    failure = sms_codes.known(code) or _by_status(status)
+    failure = sms_codes.known(code) or provider.by_status(status)
     wish = provider.retry_after(response.headers.get("retry-after"), at=clock.now())
     return SendError(
         failure,
@@ -223,16 +223,6 @@ def _refusal(config: SmsConfig, response: httpx.Response, answer: Mapping[str, A
         retry_after_s=wish if failure is SendFailure.RETRY else None,
         refusal=sms_codes.refusal(code),
     )
-
-
-def _by_status(status: int) -> SendFailure:
-    if status in (408, 429) or status >= 500:
-        return SendFailure.RETRY
-    if status == 401:
-        return SendFailure.REAUTH
-    if 300 <= status < 400 or status in (403, 404):
-        return SendFailure.CONFIG
-    return SendFailure.PERMANENT
 
 
 def _number(value: Any) -> int:

@@ -67,7 +67,7 @@ class Viber:
             if response.is_success:
                 unclear = SendFailure.RETRY if idempotent else SendFailure.UNKNOWN
                 return SendError(unclear, f"an answer that is not Viber's (status {status})")
-            failure = _by_status(status)
+            failure = provider.by_status(status)
             return SendError(
                 failure, f"Viber answered {status}", retry_after_s=wish if failure is SendFailure.RETRY else None
             )
@@ -80,13 +80,3 @@ class Viber:
             f"Viber answered status {number}: {clean(said, 300)}",
             retry_after_s=wish if failure is SendFailure.RETRY else None,
         )
-
-
-def _by_status(status: int) -> SendFailure:
-    if status in (408, 429) or status >= 500:
-        return SendFailure.RETRY
-    if status == 401:
-        return SendFailure.REAUTH
-    if 300 <= status < 400 or status in (403, 404):
-        return SendFailure.CONFIG
-    return SendFailure.PERMANENT

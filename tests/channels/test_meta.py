@@ -25,7 +25,7 @@ from app.channels.split import split_text, utf8, utf16
 from app.channels.whatsapp import WhatsAppAdapter
 from app.channels.whatsapp_config import WhatsAppConfig
 from app.errors import NotGenuine
-from tests.channels.makers import NOW, call
+from tests.channels.makers import NOW, call, flips
 
 SECRET = SecretStr("shhh")
 BODY = b'{"object":"page","entry":[],"text":"\\u00e9"}'
@@ -41,12 +41,6 @@ def genuine(body: bytes, headers: dict[str, str], secret: SecretStr = SECRET) ->
     except NotGenuine:
         return False
     return True
-
-
-def flips(value: bytes) -> list[bytes]:
-    return [
-        value[:at] + bytes([value[at] ^ 1 << bit]) + value[at + 1 :] for at in range(len(value)) for bit in range(8)
-    ]
 
 
 def test_one_flipped_bit_anywhere_is_refused() -> None:

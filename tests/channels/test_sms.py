@@ -36,7 +36,7 @@ from app.channels.sms import SmsAdapter
 from app.channels.sms_config import SmsConfig
 from app.channels.sms_segments import Segments, segments
 from app.errors import NotGenuine
-from tests.channels.makers import MESSAGE_ID, call, outgoing
+from tests.channels.makers import MESSAGE_ID, call, outgoing, refusal_of
 from tests.support.twilio import URL, TwilioServer, form_call, refusal, sign
 
 SID, TOKEN = "AC0123456789abcdef", "averysecrettoken"
@@ -419,11 +419,7 @@ async def send(server: TwilioServer, message: Outgoing | None = None, **config: 
 
 
 async def refused(server: TwilioServer, *script: Any, message: Outgoing | None = None, **config: Any) -> SendError:
-    server.script = list(script)
-    with pytest.raises(SendError) as caught:
-        await send(server, message, **config)
-    assert TOKEN not in caught.value.detail
-    return caught.value
+    return await refusal_of(server, script, send(server, message, **config), secret=TOKEN)
 
 
 async def test_what_goes_out() -> None:

@@ -39,7 +39,7 @@ from app.channels.provider import FetchError
 from app.channels.viber import ViberAdapter
 from app.channels.viber_config import ViberConfig
 from app.errors import NotGenuine
-from tests.channels.makers import MESSAGE_ID, call, outgoing
+from tests.channels.makers import MESSAGE_ID, call, flips, outgoing
 from tests.support.viber import ViberServer, refusal, sign
 
 TOKEN = "44dafb7e0f40021e-61a47a1e6778d187"
@@ -100,10 +100,7 @@ def test_every_flipped_bit_is_refused() -> None:
     body = b'{"event":"webhook","timestamp":1}'
     headers = sign(TOKEN, body)
     assert genuine(call(body, headers))
-    for place in range(len(body) * 8):
-        flipped = bytearray(body)
-        flipped[place // 8] ^= 1 << place % 8
-        assert not genuine(call(bytes(flipped), headers))
+    assert not any(genuine(call(flipped, headers)) for flipped in flips(body))
     mac = headers["x-viber-content-signature"]
     for place in range(len(mac)):
         wrong = mac[:place] + ("0" if mac[place] != "0" else "1") + mac[place + 1 :]

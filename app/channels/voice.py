@@ -61,7 +61,7 @@ class VoiceAdapter:
     def parse(self, config: VoiceConfig, call: Call) -> Parsed:
         if config.provider == "generic":
             return voice_generic.parse(config, call)
-        return voice_parse.parse(form_of(call), call.query, country=config.home)
+        return voice_parse.parse(form_of(call), call.query, country=config.home, detects=config.machine_detection)
 
     def asks(self, config: VoiceConfig, call: Call) -> str | None:
         """Twilio waits for TwiML on a new call, while one waits, and when a part of it has ended; others read our answer

@@ -31,10 +31,11 @@ _KEPT = {
 }
 
 
-def parse(form: Form, query: Query, *, country: str | None) -> Parsed:
+def parse(form: Form, query: Query, *, country: str | None, detects: bool = False) -> Parsed:
+    """`detects`: who picks up is only known to be a person once Twilio has listened to them, which it tells apart."""
     found = Found()
     with found.item("call"):
-        _read(form, query, country, found)
+        _read(form, query, country, found, detects=detects)
     return found.parsed()
 
 
@@ -44,7 +45,7 @@ def sid_of(form: Form, query: Query) -> str | None:
     return leg or key(form.get("CallSid"))
 
 
-def _read(form: Form, query: Query, country: str | None, found: Found) -> None:
+def _read(form: Form, query: Query, country: str | None, found: Found, *, detects: bool) -> None:
     sid, step = sid_of(form, query), query.get(STEP, "")
     if sid is None:
         if form.get("MessageSid"):
@@ -59,7 +60,7 @@ def _read(form: Form, query: Query, country: str | None, found: Found) -> None:
     elif step == DIALLED:
         _dialled(form, query, sid, found)
     elif step == LEG or _is_leg(form):
-        _leg(form, query, sid, found)
+        _leg(form, query, sid, found, detects=detects)
     else:
         _call(form, query, sid, country, found)
 
@@ -100,13 +101,15 @@ def _call(form: Form, query: Query, sid: str, country: str | None, found: Found)
     )
 
 
-def _leg(form: Form, query: Query, sid: str, found: Found) -> None:
+def _leg(form: Form, query: Query, sid: str, found: Found, *, detects: bool) -> None:
     """The telephone that a `<Dial>` rings: the agent's; the customer's where we placed the call."""
     status = form.get("CallStatus", "").strip().lower()
-    if status not in (*_RINGING, *_ENDED, "in-progress"):
+    listened = bool(form.get("AnsweredBy"))
+    if status not in (*_RINGING, *_ENDED, "in-progress") and (status or not listened):
         found.ignore("leg status", clean(status, 50))
         return
-    answered = status == "in-progress" and not is_machine(form)
+    heard = listened or not detects or form.get("To", "").lower().startswith(("sip:", "sips:", "client:"))
+    answered = status in ("in-progress", "") and heard and not is_machine(form)
     outbound = is_outbound(form, query)
     failed = status in _ENDED and status != "completed"
     found.calls.append(

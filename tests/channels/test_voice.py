@@ -233,6 +233,17 @@ def test_the_agents_telephone_answers_and_is_no_call_of_its_own() -> None:
     assert told(leg, **child, CallStatus="ringing").state is None
     machine = told(leg, **child, CallStatus="in-progress", AnsweredBy="machine_start")
     assert (machine.state, machine.content["answered_by"]) == (None, "machine_start")
+    listening = configured(machine_detection=True)
+    heard = [
+        ADAPTER.parse(listening, request({**PLAIN, **child, **more}, leg)).calls[0].state
+        for more in (
+            {"CallStatus": "in-progress"},
+            {"CallStatus": "", "AnsweredBy": "human"},
+            {"CallStatus": "", "AnsweredBy": "machine_start"},
+            {"CallStatus": "in-progress", "To": "sip:ada@pbx.example"},
+        )
+    ]
+    assert heard == [None, "answered", None, "answered"], "only Twilio's ear tells a person from a machine"
     rang = told({"step": "dialled", "call": "CA1"}, DialCallStatus="no-answer", CallStatus="in-progress")
     assert (rang.unanswered, rang.state) == ("no-answer", None)
     spoke = told({"step": "dialled", "call": "CA1"}, DialCallStatus="completed", DialCallDuration="42")

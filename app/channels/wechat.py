@@ -15,6 +15,7 @@ from app.channels.base import (
     Outgoing,
     Parsed,
     Profile,
+    RefusalReason,
     RemoteFile,
     Reply,
     Sender,
@@ -53,6 +54,10 @@ CODES = Codes(
         **dict.fromkeys((40007, 40008, 44002, 44004, 45001, 45002, 45008), SendFailure.PERMANENT),
     },
     waits_s={45011: 60.0},
+    refusals={
+        **dict.fromkeys((43004, 43005, 43019), RefusalReason.BLOCKED),
+        **dict.fromkeys((40003, 46004), RefusalReason.UNREACHABLE),
+    },
 )
 
 

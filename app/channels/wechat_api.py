@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app import clock
 from app.channels import provider
-from app.channels.base import SendError, SendFailure
+from app.channels.base import RefusalReason, SendError, SendFailure
 from app.channels.hiding import hide
 from app.channels.text import JSONDecodeError, clean, loads
 
@@ -29,10 +29,12 @@ hide(r"\b(access_token|corpsecret|secret)=[^&\s\"']+", by=r"\1=<secret>")
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What an `errcode` means, and how long to wait where the provider has a rule and says nothing."""
+    """What an `errcode` means, how long to wait where the provider has a rule and says nothing, and what is told of the
+    recipient from then on."""
 
     failures: Mapping[int, SendFailure]
     waits_s: Mapping[int, float] = field(default_factory=dict)
+    refusals: Mapping[int, RefusalReason] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,16 @@ class _Token:
 class Refused(SendError):
     """The provider's own no: nothing was done."""
 
-    def __init__(self, code: int, failure: SendFailure, detail: str, *, retry_after_s: float | None) -> None:
-        super().__init__(failure, detail, retry_after_s=retry_after_s)
+    def __init__(
+        self,
+        code: int,
+        failure: SendFailure,
+        detail: str,
+        *,
+        retry_after_s: float | None,
+        refusal: RefusalReason | None = None,
+    ) -> None:
+        super().__init__(failure, detail, retry_after_s=retry_after_s, refusal=refusal)
         self.code = code
 
 
@@ -203,7 +213,8 @@ def failure(
         said = str(answer.get("errmsg") or "no reason")
         for secret in (access_token, api.secret.get_secret_value()):
             said = said.replace(secret, "<secret>") if secret else said
-        return Refused(code, means, f"errcode {code}: {clean(said, 300)}", retry_after_s=wait_s)
+        reason = api.codes.refusals.get(code)
+        return Refused(code, means, f"errcode {code}: {clean(said, 300)}", retry_after_s=wait_s, refusal=reason)
     status = response.status_code
     detail = f"an answer that is not WeChat's (status {status})"
     if response.is_success:

@@ -16,6 +16,7 @@ from app.channels.base import (
     Parsed,
     Profile,
     Pulled,
+    RefusalReason,
     RemoteFile,
     Reply,
     Sender,
@@ -58,6 +59,7 @@ CODES = Codes(
     },
     # Who calls too often is let in again after a minute, or after an hour.
     waits_s={45009: 60.0, 45033: 5.0},
+    refusals=dict.fromkeys((40003, 40096), RefusalReason.UNREACHABLE),
 )
 
 

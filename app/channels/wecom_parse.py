@@ -14,6 +14,7 @@ from app.channels.base import (
     Echo,
     InboundMessage,
     Parsed,
+    RefusalReason,
     RemoteFile,
     Sender,
     SendFailure,
@@ -33,6 +34,7 @@ _MEDIA = {
     "video": ("video.mp4", "video/mp4"),
     "file": ("file", "application/octet-stream"),
 }
+_THEY_REFUSE = 10
 _FAILURES = {
     1: (SendFailure.CONFIG, "the customer-service account was deleted"),
     2: (SendFailure.CONFIG, "the app is switched off"),
@@ -187,6 +189,7 @@ def _not_delivered(event: Json, found: _Found) -> None:
             recipient=_person(event),
             our_id=str(ours) if ours else None,
             failure=failure,
+            refusal=RefusalReason.BLOCKED if code == _THEY_REFUSE else None,
         )
     )
 

@@ -87,9 +87,8 @@ def _refusal(sid: str, sender: Sender, word_: str | None, found: Found) -> None:
     """STOP and START, whether Twilio has understood them or only the words are there."""
     if word_ in ("STOP", "START"):
         stop = word_ == "STOP"
-        found.refusals.append(
-            Refusal(f"{word_.lower()}:{sid}", sender, RefusalReason.OPT_OUT, on=stop, detail=f"{word_} by message")
-        )
+        again = key(f"{word_.lower()}:{sid}") or sid
+        found.refusals.append(Refusal(again, sender, RefusalReason.OPT_OUT, on=stop, detail=f"{word_} by message"))
 
 
 def _sender(form: Form) -> Sender | None:

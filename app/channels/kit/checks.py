@@ -93,6 +93,11 @@ async def run(name: str, description: Description) -> None:
     """Raises AssertionError with what is wrong, Skipped with why the check does not fit."""
     if name in description.not_checked:
         raise Skipped(description.not_checked[name])
-    result = CHECKS[name](description)
-    if result is not None:
-        await result
+    try:
+        result = CHECKS[name](description)
+        if result is not None:
+            await result
+    except (AssertionError, Skipped):
+        raise
+    except Exception as error:
+        raise AssertionError(f"{name}: {error!r}") from error

@@ -3,7 +3,7 @@
 import base64
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -85,10 +85,9 @@ async def secrets_are_never_told(description: Description) -> None:
     """Logs of everybody at DEBUG, errors and their stories, while the provider quotes back to us what we sent it."""
     secrets = [*secret_values(configured(description)), *outward(description).issued]
     for provider in _provoking(description):
-        config = configured(description, provider.base)
         with _listening() as heard:
             async with provider.client() as http:
-                heard += [text async for text in _all_calls(description, config, http)]
+                heard += [text async for text in _all_calls(description, provider.base, http)]
         for secret in secrets:
             found = [text for text in heard if secret in text or quote(secret, safe="") in text]
             assert not found, f"a secret was told: {found[0].replace(secret, '<the secret>')[-600:]}"
@@ -127,14 +126,14 @@ def _quoted(request: httpx.Request) -> str:
     return f"cannot {request.url} {headers} {decoded} {request.content[:2000].decode(errors='replace')}"
 
 
-async def _all_calls(description: Description, config: Any, http: httpx.AsyncClient) -> Any:
+async def _all_calls(description: Description, base: str, http: httpx.AsyncClient) -> AsyncIterator[str]:
     """What each failure says, as a log with its whole story would have it."""
-    adapter = description.adapter
-    calls = [adapter.send(config, outgoing(description), http)]
+    adapter, config = description.adapter, configured(description, base)
+    calls: list[Awaitable[object]] = [adapter.send(config, outgoing(description), http)]
     if isinstance(adapter, Checking):
-        calls.append(adapter.check(config, http))  # type: ignore[arg-type]
+        calls.append(adapter.check(config, http))
     if isinstance(adapter, Fetching) and description.files is not None:
-        calls.append(adapter.fetch(config, description.files.file(config.api_base), http, limit=1000))  # type: ignore[arg-type]
+        calls.append(adapter.fetch(config, description.files.file(base), http, limit=1000))
     for call in calls:
         try:
             sent = await call

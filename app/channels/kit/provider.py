@@ -25,6 +25,8 @@ class Provider(httpx.AsyncBaseTransport):
         self.requests: list[httpx.Request] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.scheme not in ("http", "https") or not request.url.host:
+            raise httpx.UnsupportedProtocol("the URL has no http:// or https://")
         await request.aread()
         self.requests.append(request)
         answer = self.handler(request)

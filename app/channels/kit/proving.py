@@ -100,8 +100,7 @@ def flipped_headers_are_refused(description: Description) -> None:
         value = getattr(call, place[0])[place[1]]
         for data in _flipped(value.encode("latin-1")):
             changed = _with(call, place, data.decode("latin-1"))
-            passes = accepted(description, changed) and not _same(description, call, changed)
-            assert not passes, f"one bit of {place[1]} was flipped and nobody noticed"
+            assert not accepted(description, changed), f"one bit of {place[1]} was flipped and nobody noticed"
 
 
 def missing_and_garbled_headers_are_refused(description: Description) -> None:
@@ -109,11 +108,12 @@ def missing_and_garbled_headers_are_refused(description: Description) -> None:
     for place in _places(description):
         value = getattr(call, place[0])[place[1]]
         assert not accepted(description, _with(call, place, None)), f"a call without {place[1]} is taken"
-        twice = (f"{value}, {value}", f"{value},{value}", f"{value} {value}", value + value, f"{value}\0")
+        twice = (f"{value}, {value}", f"{value},{value}", value + value, f"{value}\0")
         for garbled in (*_GARBLED, *twice):
-            changed = _with(call, place, garbled)
-            passes = accepted(description, changed) and not _same(description, call, changed)
-            assert not passes, f"{place[1]} = {garbled[:40]!r} is taken for genuine"
+            taken = accepted(description, _with(call, place, garbled))
+            # A list of signatures may hold the right one and be read up to there; of anything else there is one.
+            listed = garbled in twice and "signature" in place[1]
+            assert not taken or listed, f"{place[1]} = {garbled[:40]!r} is taken for genuine"
     bare = replace(call, headers={}, query={})
     assert not accepted(description, bare), "a call that proves nothing is taken"
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from app.channels import signatures
-from app.channels.base import Call, SendFailure
-from app.channels.kit import WEBHOOK, Answer, Description, Incoming, Outward, Proof
+from app.channels.base import Call, RemoteFile, SendFailure
+from app.channels.kit import WEBHOOK, Answer, Description, Files, Incoming, Outward, Proof
 from app.channels.kit.description import Config
 from app.channels.registry import ADAPTERS
 
@@ -77,7 +77,10 @@ DESCRIPTION = Description(
         body_counts=False,
         takes=frozenset({"no address", "no text", "too long"}),
     ),
+    files=Files(file=lambda base: RemoteFile("a.png", "image/png", None, {"url": f"{base}/a.png?signed=1"})),
     not_checked={
+        "files_lie_at_the_provider_only": "a partner's files may lie anywhere; the house's client keeps them out of its own "
+        "networks: tests/intake/test_partner_files.py",
         "check": "a partner's callback does something: there is no call that tries the secret alone",
         "long_texts_are_split_where_people_read": "a partner gets the text whole, however long",
     },

@@ -36,6 +36,7 @@ _REFERENCES_LIMIT = 100
 _MENDED_LINES = 10
 _BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _FIELD_NAME = re.compile(rb"[!-9;-~]{1,100}:")
+_FOLDED_BOUNDARY = re.compile(rb"(boundary=\"[^\"\r\n]{0,200})\r?\n([ \t][^\"\r\n]{0,200}\")", re.IGNORECASE)
 _FIELD_START = re.compile(rb"^[!-9;-~]{1,100}:", re.MULTILINE)
 _FIELD_LINE = re.compile(rb"[!-9;-~]{1,100}:|[ \t]")
 _SPACED_NAME = re.compile(rb"^([A-Za-z-]{1,60})[ \t]{1,20}:")
@@ -150,6 +151,8 @@ def parsed_message(raw: bytes) -> Message:
     # The parser compares every line with every boundary that is open: nested ones multiply.
     if boundaries > BOUNDARIES_LIMIT or boundaries * raw.count(b"\n") > COMPARISONS_LIMIT:
         raise Unparseable(f"the mail has too many multipart boundaries ({boundaries})")
+    raw = _FOLDED_BOUNDARY.sub(rb"\1\2", raw)  # the parser does not unfold it, and would never find its lines
+    block = re.search(rb"\r?\n\r?\n|\r\r", raw)
     try:
         return BytesParser(policy=policy.compat32).parsebytes(_mended(raw, block.start() if block else len(raw)))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -81,7 +81,9 @@ def _walk(part: Message, parts: Parts, depth: int) -> None:
             for child in children:
                 _walk(child, parts, depth + 1)
     elif children is not None:
-        _keep(part, _joined(children), parts, default="message.eml" if kind == "message/rfc822" else "report.txt")
+        _keep(
+            part, _attached(part, children), parts, default="message.eml" if kind == "message/rfc822" else "report.txt"
+        )
     elif _is_text(part, kind):
         _add_text(part, kind, parts)
     else:
@@ -181,6 +183,13 @@ def _from_base64(encoded: bytes) -> bytes:
         whole = piece[: len(piece) - 1] if len(piece) % 4 == 1 else piece
         pieces.append(binascii.a2b_base64(whole + b"=" * (-len(whole) % 4)))
     return b"".join(pieces)
+
+
+def _attached(part: Message, children: list[Message]) -> bytes:
+    """An attached mail may not be encoded, and is all the same."""
+    data = _joined(children)
+    encoding = str(part.get("content-transfer-encoding") or "").strip().lower()
+    return _from_base64(data) if encoding == "base64" and part.get_content_type() == "message/rfc822" else data
 
 
 def _joined(children: list[Message]) -> bytes:

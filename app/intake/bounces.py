@@ -24,7 +24,7 @@ _NAMES_LIMIT = 50
 _KINDS = (BOUNCE, COMPLAINT, DELAY)
 # To whom a mail of ours may have gone: the addresses on this channel of the contact it was written to.
 _SENT = text(
-    "SELECT m.id, i.value, lower(i.address->>'email') AS answered FROM message m "
+    "SELECT m.id, i.value, lower(i.address->>'email') AS answered, i.address->'cc' AS cc FROM message m "
     "JOIN conversation c ON c.id = m.conversation_id "
     "LEFT JOIN contact_identity i ON i.contact_id = c.contact_id AND i.channel_id = m.channel_id "
     "WHERE m.channel_id = :channel AND m.direction = 'outbound' AND (m.provider_message_id = :theirs OR m.id = :ours) "
@@ -46,10 +46,11 @@ async def proven(database: Database, account: ChannelAccount, parsed: Parsed) ->
             rows = await _sent(session, account.id, status)
             if not rows:
                 continue
+            reached |= {name: row.value for row in rows for name in (row.answered, row.value) if name}
+            if _is_copy(status, rows, account.config, reached):
+                continue
             if str(rows[0].id) not in {known.our_id for known in statuses}:
                 statuses.append(replace(status, our_id=str(rows[0].id)))
-            for row in rows:
-                reached |= {name: row.value for name in (row.answered, row.value) if name}
     kind = next(name for name in _KINDS if name in parsed.ignored)
     matched = bool(statuses)
     REPORTS.labels(kind, "matched" if matched else "unmatched").inc()
@@ -58,6 +59,14 @@ async def proven(database: Database, account: ChannelAccount, parsed: Parsed) ->
     ]
     word = kind if matched or kind == DELAY else f"{kind} that names no mail of ours"
     return replace(parsed, statuses=tuple(statuses), refusals=tuple(refusals), ignored=(word,))
+
+
+def _is_copy(status: StatusUpdate, rows: Sequence[Row[Any]], config: MailConfig, reached: dict[str, str]) -> bool:
+    """Somebody who only got a copy: the customer may have got the mail all the same."""
+    if status.recipient is None or status.recipient.value in reached:
+        return False
+    listed = [each for row in rows for each in (row.cc if isinstance(row.cc, list) else ())]
+    return status.recipient.value in {str(each).lower() for each in (*listed, *config.copies_to)}
 
 
 def _of_identity(refusal: Refusal, value: str) -> Refusal:

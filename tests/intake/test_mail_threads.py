@@ -348,6 +348,19 @@ async def test_nobody_can_have_somebody_else_refused(house: House) -> None:
     assert await refused(house) == []
 
 
+async def test_the_bounce_of_a_copy_fails_nothing(house: House) -> None:
+    [first] = await house.post(mail())
+    sent = await house.answered(first.conversation_id, "<ours.1@shop.example>")
+    async with house.database.begin() as session:
+        await session.execute(
+            text("UPDATE contact_identity SET address = address || CAST(:cc AS jsonb)"), {"cc": f'{{"cc": ["{BO}"]}}'}
+        )
+    await house.post(bounce(BO, "<ours.1@shop.example>"), sender="")
+    async with house.database.begin() as session:
+        assert (await session.get_one(Message, sent)).status == DeliveryStatus.SENT
+    assert await refused(house) == []
+
+
 async def test_a_bounce_is_matched_by_the_address_it_came_to(house: House) -> None:
     [first] = await house.post(mail())
     sent = await house.answered(first.conversation_id, "<ours.1@shop.example>")

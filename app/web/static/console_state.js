@@ -123,6 +123,7 @@ const on = {
     if (kind === "edit") Object.assign(message, { text, edited: true });
     if (kind === "delete") Object.assign(message, { text: "", attachments: [], deleted: true });
     if (kind === "reaction") message.reactions = text ? [text] : [];
+    if (kind === "call") Object.assign(message, { text, call: frame.change.call });
     if (frame.conversation_id === openId) showTranscript();
   },
   typing(frame) {

@@ -81,6 +81,7 @@ DESCRIPTION = Description(
     not_checked={
         "files_lie_at_the_provider_only": "a partner's files may lie anywhere; the house's client keeps them out of its own "
         "networks: tests/intake/test_partner_files.py",
+        "odd_references_are_refused": "the same: an odd address is fetched like any other, or cannot be",
         "check": "a partner's callback does something: there is no call that tries the secret alone",
         "long_texts_are_split_where_people_read": "a partner gets the text whole, however long",
     },

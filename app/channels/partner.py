@@ -95,6 +95,8 @@ class PartnerAdapter:
         url = str(file.ref.get("url", ""))
         try:
             for _ in range(_HOPS):
+                if not url.startswith(("https://", "http://")):
+                    raise FetchError("the file does not lie at an http(s) address", retry=False)
                 async with http.stream("GET", url, follow_redirects=False) as response:
                     if not response.has_redirect_location:
                         return await _content(response, limit)

@@ -54,6 +54,14 @@ class Files(HttpServer):
         return (200, {"content-type": "application/pdf"}, b"%PDF") if path == "/bill" else (404, {}, b"")
 
 
+@pytest.fixture
+async def files() -> AsyncIterator[Files]:
+    server = Files()
+    await server.start()
+    yield server
+    await server.stop()
+
+
 @dataclass
 class Room:
     """A partner's channel with its intake; a fetcher per look."""
@@ -96,16 +104,13 @@ async def room(
         yield Room(database, settings, catalog, store, door, http)
 
 
-async def test_a_file_on_this_machine_is_not_fetched_unless_its_network_is_named(room: Room) -> None:
-    files = Files()
-    await files.start()
+async def test_a_file_on_this_machine_is_not_fetched_unless_its_network_is_named(room: Room, files: Files) -> None:
     stored = await room.sent(f"{files.base}/bill")
     assert (await room.become(stored))["error"] == PRIVATE
     assert files.requests == []
     again = await room.sent(f"{files.base}/moved")
     item = await room.become(again, allowed="127.0.0.0/8, ::1/128")
     assert (item["size"], room.store.open_path(item["sha256"]).read_bytes()) == (4, b"%PDF")
-    await files.stop()
 
 
 @pytest.mark.parametrize(
@@ -116,12 +121,9 @@ async def test_a_file_on_this_machine_is_not_fetched_unless_its_network_is_named
         ("/large", f"the file has more than {LIMIT} bytes"),
     ],
 )
-async def test_what_cannot_be_fetched_says_why_once(room: Room, path: str, error: str) -> None:
-    files = Files()
-    await files.start()
+async def test_what_cannot_be_fetched_says_why_once(room: Room, files: Files, path: str, error: str) -> None:
     stored = await room.sent(files.base + path)
     assert (await room.become(stored, allowed="127.0.0.0/8"))["error"] == error
-    await files.stop()
 
 
 def guarded(names: dict[str, Sequence[str]], *, allowed: str) -> httpx.AsyncClient:
@@ -144,46 +146,34 @@ async def fetch(http: httpx.AsyncClient, url: str) -> bytes:
 @pytest.mark.parametrize(
     "inside", ["http://169.254.169.254/latest", "http://[::1]:1/", "http://10.0.0.1/", "http://intern/"]
 )
-async def test_a_redirect_leads_nowhere_private(inside: str) -> None:
-    files = Files()
+async def test_a_redirect_leads_nowhere_private(files: Files, inside: str) -> None:
     files.beyond = inside
-    await files.start()
     http = guarded({"intern": ["192.168.1.1"]}, allowed="127.0.0.1/32")
     with pytest.raises(FetchError, match="private") as refused:
         await fetch(http, f"{files.base}/inside")
     assert refused.value.retry is False
     assert len(files.requests) == 1
-    await files.stop()
 
 
-async def test_a_name_that_means_something_else_a_moment_later_is_looked_up_once() -> None:
+async def test_a_name_that_means_something_else_a_moment_later_is_looked_up_once(files: Files) -> None:
     """The first answer is the one that is called: the second would be a private address."""
-    files = Files()
-    await files.start()
     http = guarded({"shop.example": ["127.0.0.1", "10.0.0.1"]}, allowed="127.0.0.1/32")
     assert await fetch(http, f"http://shop.example:{files.port}/bill") == b"%PDF"
     turned = guarded({"shop.example": ["127.0.0.1", "10.0.0.1"]}, allowed="127.0.0.1/32")
     with pytest.raises(FetchError, match="private"):
         await fetch(turned, f"http://shop.example:{files.port}/moved")
-    await files.stop()
 
 
 @pytest.mark.parametrize("path", ["/odd", "/bare"])
-async def test_other_schemes_are_not_followed(path: str) -> None:
-    files = Files()
-    await files.start()
+async def test_other_schemes_are_not_followed(files: Files, path: str) -> None:
     with pytest.raises(FetchError) as refused:
         await fetch(guarded({}, allowed="127.0.0.1/32"), files.base + path)
     assert refused.value.retry is False
-    await files.stop()
 
 
-async def test_channels_of_administrators_may_be_kept_out_of_private_networks(settings: Settings) -> None:
-    files = Files()
-    await files.start()
+async def test_channels_of_administrators_may_be_kept_out_of_private_networks(settings: Settings, files: Files) -> None:
     async with outgoing_client(settings) as http:
         assert (await http.get(f"{files.base}/bill")).content == b"%PDF"
     async with outgoing_client(settings.model_copy(update={"channel_private": False})) as http:
         with pytest.raises(httpx.TransportError, match="ROUNDTRIP_CHANNEL_PRIVATE"):
             await http.get(f"{files.base}/bill")
-    await files.stop()

@@ -243,7 +243,7 @@ class Intake:
         if message.sender.also:
             await self._names.learn(account.id, message.sender, language=language(message))
         files = [await self._keep(file) for file in message.files]
-        message, target = await mail_threads.place(self._database, self._vault, account, message)
+        message, target = await mail_threads.place(self._database, self._vault, catalog, account, message)
         return self._preparer.prepare(account, message, target=target, files=files, correlation_id=correlation_id)
 
     async def _keep(self, file: InboundFile | RemoteFile) -> dict[str, Any]:

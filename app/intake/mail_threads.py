@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.catalog import ChannelAccount
+from app.catalog import Catalog, ChannelAccount
 from app.channels.base import InboundMessage
 from app.channels.mail_config import MailConfig
 from app.channels.mail_threading import same_subject
@@ -68,7 +68,7 @@ class _Found:
 
 
 async def place(
-    database: Database, vault: Vault, account: ChannelAccount, message: InboundMessage
+    database: Database, vault: Vault, catalog: Catalog, account: ChannelAccount, message: InboundMessage
 ) -> tuple[InboundMessage, UUID | None]:
     """The message with `content.threading`, and the conversation it names; None: its sender's open one, else a new one.
 
@@ -77,6 +77,7 @@ async def place(
     """
     if not isinstance(account.config, MailConfig):
         return message, None
+    message = _own(catalog, message)
     async with database.begin() as session:
         contact = (await session.execute(_CONTACT, _who(account, message))).scalar_one_or_none()
         found = await _find(session, vault, account, message, contact)
@@ -98,6 +99,15 @@ async def place(
     thread = {"index": threading.thread_index, "topic": threading.thread_topic} if threading.thread_index else None
     content = {**message.content, "threading": facts, **({"thread": thread} if thread else {})}
     return replace(message, content=content), target
+
+
+def _own(catalog: Catalog, message: InboundMessage) -> InboundMessage:
+    """A mail from one of our mailboxes to another is no customer's: two of them could write to each other for ever."""
+    ours = {each.config.address for each in catalog.channels.values() if isinstance(each.config, MailConfig)}
+    if message.automatic or message.sender.value not in ours:
+        return message
+    content = {"automatic": "sent from an address of ours", "automatic_kind": "loop"}
+    return replace(message, automatic=True, content={**message.content, **content})
 
 
 def _who(account: ChannelAccount, message: InboundMessage) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "address": dict(sender.address),
         "text": message.text,
         "subject": message.subject,
-        "content": {**message.content, **({"automatic": True} if message.automatic else {})},
+        "content": {**({"automatic": True} if message.automatic else {}), **message.content},
         "automatic": message.automatic,
         **({"kind": MessageKind.CALL, "ours": ours} if message.call is not None else {}),
         "attachments": files,

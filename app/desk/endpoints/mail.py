@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,7 +20,6 @@ from app.desk.auth import CurrentPrincipal, Principal, visible
 from app.desk.endpoints.shared import ContextDep, Shape, api_router
 from app.edge import SessionDep
 from app.errors import NotFound
-from app.intake.store import FileStore
 from app.models import Message
 from app.models.words import Direction
 
@@ -110,7 +110,7 @@ async def get_html(
     source = row.content.get("html")
     if not source or row.content.get("deleted"):
         raise NotFound("this mail has no HTML")
-    safe = await asyncio.to_thread(_made_safe, source, row.attachments, context.files)
+    safe = await asyncio.to_thread(_made_safe, source, row.attachments, context.files.open_path)
     return HTMLResponse(
         safe.html,
         headers={
@@ -139,7 +139,9 @@ async def _mail(session: AsyncSession, principal: Principal, conversation_id: UU
     return row
 
 
-def _made_safe(source: str, attachments: Sequence[dict[str, Any]], files: FileStore) -> mail_safe.Safe:
+def _made_safe(
+    source: str, attachments: Sequence[dict[str, Any]], open_path: Callable[[str], FilePath]
+) -> mail_safe.Safe:
     """With the pictures that the mail shows: none are read for one that shows none."""
     images: dict[str, InboundFile] = {}
     if "cid:" not in source.lower():
@@ -149,7 +151,7 @@ def _made_safe(source: str, attachments: Sequence[dict[str, Any]], files: FileSt
         if not cid or not sha256 or (item.get("size") or 0) > _IMAGE_LIMIT:
             continue
         try:
-            data = files.open_path(sha256).read_bytes()
+            data = open_path(sha256).read_bytes()
         except (NotFound, OSError):
             continue
         images[cid] = InboundFile(item["name"], item["media_type"], data, cid)

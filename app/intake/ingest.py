@@ -35,7 +35,7 @@ from app.delivery import receipts, refusals
 from app.errors import Conflict, ConversationClosed, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
-from app.intake import bounces, calls, changes, echoes, imap_parking, mail_threads
+from app.intake import answers, bounces, calls, changes, echoes, imap_parking, mail_threads
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.names import Names
@@ -51,6 +51,7 @@ from app.settings import Settings
 from app.vault import Vault
 
 PULL = "pull"
+_IS_STORED = text("SELECT EXISTS (SELECT 1 FROM message WHERE channel_id = :channel AND external_id = :external)")
 _SLOW_ATTEMPTS = 20
 _logger = log.get("intake")
 
@@ -136,11 +137,13 @@ class Intake:
         for _ in range(_SLOW_ATTEMPTS):
             try:
                 async with self._database.begin() as session:
-                    for conversation_id, prepared in sorted(waiting, key=lambda pair: pair[0]):
-                        await self._make_ready(session, conversation_id, prepared)
+                    ready = sorted(waiting, key=lambda pair: pair[0])
+                    heard = [said for pair in ready if (said := await self._hear(session, entry, *pair))]
                     rows = await (await driver(session)).fetch(lanes.STATEMENT, *lanes.arguments([entry]))
                     outcomes = lanes.group([entry], rows)[0]
                     _require_stored(entry, outcomes)
+                    for said in heard:
+                        await answers.take(session, said)
                     await also(session)
             except _NotReady as error:
                 waiting = error.waiting
@@ -282,13 +285,34 @@ class Intake:
 
     async def _store_alone(self, entry: Entry, prepared: Prepared, outcome: Outcome) -> Outcome:
         async with self._database.begin() as session:
-            if outcome.conversation_id is not None:
-                await self._make_ready(session, outcome.conversation_id, prepared)
-            connection = await driver(session)
             alone = Entry(entry.channel_id, entry.transport, {}, b"", entry.correlation_id, [prepared])
+            known = outcome.conversation_id
+            heard = await self._hear(session, alone, known, prepared) if known is not None else None
+            connection = await driver(session)
             values = lanes.arguments([alone])
             rows = await connection.fetch(lanes.STATEMENT, [], [], *values[2:])
-            return lanes.group([alone], rows)[0][0]
+            stored = lanes.group([alone], rows)[0][0]
+            if heard is not None and stored.outcome == "stored":
+                await answers.take(session, heard)
+            return stored
+
+    async def _hear(
+        self, session: AsyncSession, entry: Entry, conversation_id: UUID, prepared: Prepared
+    ) -> answers.Heard | None:
+        """Take the message for an answer to a receipt, and it moves nothing; else the conversation is made ready for it.
+
+        A twin of what was stored while we waited for the conversation does neither.
+        """
+        await queries.lock(session, conversation_id)
+        key = {"channel": prepared.channel_id, "external": prepared.external_id}
+        if (await session.execute(_IS_STORED, key)).scalar_one():
+            return None
+        heard = await answers.hear(session, conversation_id, prepared)
+        if heard is None:
+            await self._make_ready(session, conversation_id, prepared)
+            return None
+        entry.messages = [heard.message if message is prepared else message for message in entry.messages]
+        return heard
 
     async def _make_ready(self, session: AsyncSession, conversation_id: UUID, prepared: Prepared) -> None:
         conversation = await queries.lock(session, conversation_id)

@@ -67,14 +67,14 @@ BEGIN
         LEFT JOIN contact_identity i ON i.channel_id = k.ch AND i.kind = k.kind AND i.value = k.val;
     END IF;
 
-    -- Which conversation: the one a reply names, if it is still open, else the sender's open one on this channel. An
-    -- automatic answer goes to what it answers, also when that is over: it moves nothing.
+    -- Which conversation: the one a reply names, if it is still open, else the sender's open one on this channel. What is
+    -- quiet (an automatic answer, an answer to a receipt) goes to what it answers, also when that is over: it moves nothing.
     SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
     FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)
-    LEFT JOIN conversation t ON t.id = k.target AND (t.status <> 'closed' OR (p_item[k.n]->>'automatic')::boolean)
+    LEFT JOIN conversation t ON t.id = k.target AND (t.status <> 'closed' OR (p_item[k.n]->>'quiet')::boolean)
     LEFT JOIN conversation c ON c.identity_id = k.identity AND c.channel_id = k.ch AND c.status <> 'closed';
 
-    -- None is open. One that was closed lately goes on: the caller reopens it first. An auto-reply reopens nothing.
+    -- None is open. One that was closed lately goes on: the caller reopens it first.
     IF EXISTS (SELECT 1 FROM unnest(v_conv, v_outcome) AS u(c, o) WHERE u.c IS NULL AND u.o IS NULL) THEN
         SELECT array_agg(coalesce(v_conv[k.n], z.id) ORDER BY k.n),
                array_agg(CASE WHEN z.id IS NOT NULL THEN 'slow' ELSE v_outcome[k.n] END ORDER BY k.n)
@@ -83,7 +83,7 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT c.id FROM conversation c
             WHERE c.identity_id = k.identity AND c.channel_id = k.ch AND c.status = 'closed' AND c.reopen_until > now()
-              AND v_conv[k.n] IS NULL AND v_outcome[k.n] IS NULL AND NOT coalesce((k.item->>'automatic')::boolean, false)
+              AND v_conv[k.n] IS NULL AND v_outcome[k.n] IS NULL AND NOT coalesce((k.item->>'quiet')::boolean, false)
             ORDER BY c.closed_at DESC LIMIT 1) z ON true;
     END IF;
 
@@ -161,7 +161,7 @@ BEGIN
 
         SELECT array_agg(coalesce(t.id, c.id) ORDER BY k.n) INTO v_conv
         FROM unnest(p_channel, v_identity, p_target) WITH ORDINALITY AS k(ch, identity, target, n)
-        LEFT JOIN conversation t ON t.id = k.target AND (t.status <> 'closed' OR (p_item[k.n]->>'automatic')::boolean)
+        LEFT JOIN conversation t ON t.id = k.target AND (t.status <> 'closed' OR (p_item[k.n]->>'quiet')::boolean)
         LEFT JOIN conversation c ON c.identity_id = k.identity AND c.channel_id = k.ch AND c.status <> 'closed';
     END IF;
 
@@ -174,7 +174,7 @@ BEGIN
                WHEN v_outcome[k.n] IS NOT NULL THEN v_outcome[k.n]
                WHEN m.id IS NOT NULL THEN 'duplicate'
                WHEN c.id IS NULL THEN 'retry'
-               WHEN (p_item[k.n]->>'automatic')::boolean THEN NULL  -- an auto-reply moves nothing
+               WHEN (p_item[k.n]->>'quiet')::boolean THEN NULL  -- it moves nothing
                WHEN c.status = 'closed' THEN 'retry'
                WHEN c.status <> 'open' THEN 'slow'
                WHEN NOT c.corrected AND (  -- it is more urgent, or worse, than we knew (classify.graver)
@@ -276,7 +276,7 @@ BEGIN
         JOIN message m ON m.id = (k.item->>'message_id')::uuid
         JOIN conversation c ON c.id = m.conversation_id AND c.first_replied_at IS NOT NULL
         JOIN sla_policy p ON p.id = c.limits[3]
-        WHERE k.outcome IS NULL AND NOT coalesce((k.item->>'automatic')::boolean, false)
+        WHERE k.outcome IS NULL AND NOT coalesce((k.item->>'quiet')::boolean, false)
           AND NOT EXISTS (SELECT 1 FROM sla_clock f WHERE f.conversation_id = c.id AND f.metric = 'first_response'
                           AND f.cycle = c.cycle AND f.state = 'running')
         ORDER BY k.n

@@ -170,6 +170,7 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "subject": message.subject,
         "content": {**({"automatic": True} if message.automatic else {}), **message.content},
         "automatic": message.automatic,
+        "quiet": message.automatic,
         **({"kind": MessageKind.CALL, "ours": ours} if message.call is not None else {}),
         "attachments": files,
         "thread_key": message.thread_key,

@@ -25,6 +25,7 @@ from app.models import (
     Agent,
     Channel,
     Classification,
+    Contact,
     Conversation,
     Event,
     InboundJournal,
@@ -32,6 +33,7 @@ from app.models import (
     QueueEntry,
     ResolutionCycle,
     SlaClock,
+    SurveyResponse,
 )
 from app.routing import endings, manual
 from app.settings import Settings
@@ -344,3 +346,74 @@ async def test_arrays_run_in_parallel(door: Door) -> None:
     values = arguments(entries)
     assert len(values) == STATEMENT.count("$")
     assert [len(value) for value in values] == [2, 2, 0, 0, 0, 0, 0, 0, 0]
+
+
+async def waits_for_an_answer(database: Database, door: Door) -> UUID:
+    """One that is resolved, with its receipt out."""
+    [first] = await door.come_in(message("k1"))
+    async with database.begin() as session:
+        await resolve(session, await queries.lock(session, first.conversation_id))
+    return first.conversation_id
+
+
+async def settled(database: Database) -> tuple[str, str, int, int | None]:
+    """Status, state of the newest cycle, how many cycles, and the satisfaction."""
+    cycles = await rows(database, ResolutionCycle)
+    ratings = [row.csat for row in await rows(database, SurveyResponse)]
+    return (await conversation(database)).status, cycles[-1].state, len(cycles), ratings[0] if ratings else None
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "state"),
+    [
+        ("Yes, solved!", "closed", "confirmed"),
+        ("还没解决", "open", "rejected"),
+        ("5", "resolved", "pending"),
+        ("Thanks!", "resolved", "pending"),
+    ],
+)
+async def test_an_answer_to_a_receipt_in_the_channel_itself(
+    database: Database, door: Door, said: str, status: str, state: str
+) -> None:
+    conversation_id = await waits_for_an_answer(database, door)
+    calls = [door.come_in(message("answer", text=said)) for _ in range(5)]
+    outcomes = [stored for [stored] in await asyncio.gather(*calls)]
+    assert {stored.conversation_id for stored in outcomes} == {conversation_id}
+    assert sorted(stored.outcome for stored in outcomes) == ["duplicate"] * 4 + ["stored"]
+    assert (await settled(database))[:2] == (status, state)
+    kept = (await rows(database, Message))[-1]
+    assert (kept.text, kept.content["answer"]["cycle"]) == (said, 1)
+    assert (await conversation(database)).last_inbound_at == kept.created_at
+
+
+async def test_a_rating_after_the_confirmation_counts_and_reopens_nothing(database: Database, door: Door) -> None:
+    await waits_for_an_answer(database, door)
+    for number, said in enumerate(("yes", "4", "谢谢")):
+        await door.come_in(message(f"answer-{number}", text=said))
+    assert await settled(database) == ("closed", "confirmed", 1, 4)
+    await door.come_in(message("more", text="no"))
+    assert (await settled(database))[0] == "open", "after the confirmation a no is an ordinary message"
+
+
+async def test_what_says_more_is_an_ordinary_message(database: Database, door: Door) -> None:
+    await waits_for_an_answer(database, door)
+    await door.come_in(message("answer", text="Yes, but the second one is still broken"))
+    found = await conversation(database)
+    assert (found.status, found.cycle) == ("open", 2)
+
+
+async def test_somebody_elses_yes_settles_nothing(database: Database, door: Door) -> None:
+    conversation_id = await waits_for_an_answer(database, door)
+    async with database.begin() as session:
+        await session.execute(text("UPDATE conversation SET contact_id = :id"), {"id": await _another(session)})
+    await door.come_in(message("answer", text="yes"))
+    async with database.begin() as session:
+        [cycle] = (await session.exec(select(ResolutionCycle))).all()
+    assert (cycle.conversation_id, cycle.state) == (conversation_id, "superseded")
+
+
+async def _another(session: AsyncSession) -> UUID:
+    other = Contact(name="Somebody")
+    session.add(other)
+    await session.flush()
+    return other.id

@@ -429,15 +429,15 @@ async def test_a_transaction_that_is_late_hides_nothing(wires: Wires, receiver: 
         append = "SELECT append_event_v1($1, 'conversation.updated', 'conversation', '{}', '{}', false, 'system', NULL, NULL, $2)"
         await connection.execute(append, ids[0], '{"n": 1}')
         await wires.happen(ids[1:])
-        filler = asyncio.create_task(wires.fill())
-        await wires.call(deliverer := wires.deliverer())
-        assert not filler.done()
-        assert not receiver.requests
+        filler = fanout.FanOut(wires.database, asyncio.Event())
+        for _ in range(3):
+            assert await filler.step() is not None, "it looks again soon"
+        assert await wires.rows() == []
         await held.commit()
     finally:
         await connection.close()
-    await filler
-    await wires.call(deliverer)
+    await wires.fill()
+    await wires.call(wires.deliverer())
     assert receiver.told() == {str(id): [1] for id in ids}
 
 
@@ -524,3 +524,50 @@ async def test_without_endpoints_nothing_is_asked(wires: Wires) -> None:
     for _ in range(20):
         assert await filler.step() is None
     assert STATEMENTS._value.get() == before
+
+
+async def test_what_was_not_begun_is_given_back_when_a_process_stops(wires: Wires, receiver: Receiver) -> None:
+    ids = await wires.conversations(6)
+    await wires.endpoint(receiver, max_in_flight=1)
+    await wires.happen(ids, 3)
+    await wires.fill()
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(path: str, headers: dict[str, str], body: bytes) -> Answer:
+        if len(receiver.requests) == 4:
+            arrived.set()
+            await go.wait()
+        return await receiver.next(path, headers, body)
+
+    receiver.answer = hold
+    stopping = wires.deliverer()
+    while not arrived.is_set():
+        await stopping.step()
+        await asyncio.wait({asyncio.create_task(arrived.wait())}, timeout=0.05)
+    draining = asyncio.create_task(stopping.drain(30))
+    go.set()
+    await draining
+    assert len(receiver.requests) == 5, "the one under way came to its end, no other began"
+    assert all(lane.lease_until is None for lane in await wires.lanes())
+    async with wires.running():
+        await wires.until_told()
+    assert receiver.told() == {str(id): [1, 2, 3] for id in ids}
+    assert receiver.repeats == 0
+
+
+async def test_one_process_learns_from_the_other_that_it_is_back(wires: Wires, receiver: Receiver) -> None:
+    ids = await wires.conversations(40)
+    await wires.endpoint(receiver)
+    await wires.happen(ids)
+    await wires.fill()
+    receiver.up = False
+    one, other = wires.deliverer(schedule=LATER), wires.deliverer(schedule=LATER)
+    await wires.call(one)
+    await wires.call(one)
+    receiver.up = True
+    await wires.pass_time(60)
+    await wires.call(other)
+    for _ in range(20):
+        await wires.call(one)
+    assert receiver.told().keys() == {str(id) for id in ids}
+    assert await wires.count("waiting") == 0

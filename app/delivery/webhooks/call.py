@@ -19,6 +19,8 @@ from app.delivery.guard import GuardedTransport, PrivateAddress
 
 _GONE = 410
 _ERROR = 500
+_KEPT_S = 2.0
+"""Shorter than any server keeps an idle connection: one that it closes just then would look like a failure."""
 _HINT = "ROUNDTRIP_WEBHOOK_ENDPOINTS_PRIVATE=true allows such addresses"
 _OWN_CLOUD = IPv6Address("fd00:ec2::254")
 _logger = log.get("webhooks")
@@ -39,7 +41,9 @@ class Client:
 
     def __init__(self, url: str, *, private: bool, timeout_s: float, connections: int, tls: ssl.SSLContext) -> None:
         self.url, self._timeout_s = url, timeout_s
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        limits = httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEPT_S
+        )
         inner = httpx.AsyncHTTPTransport(verify=tls, limits=limits)
         guarded = GuardedTransport(inner, private=private, resolve=_resolve, hint=_HINT)
         self._http = httpx.AsyncClient(transport=guarded, follow_redirects=False, trust_env=False, timeout=timeout_s)

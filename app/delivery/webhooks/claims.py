@@ -89,7 +89,7 @@ class Target:
     old_secret_signs: bool
     include_notes: bool
     max_in_flight: int
-    down: bool
+    down: bool = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,7 @@ class Deliverer:
         self._draining = True
         async with self._taking:
             late = set(self._tasks)
+        await self._give_back()
         if late:
             _, late = await asyncio.wait(late, timeout=within_s)
         for task in late:
@@ -129,8 +130,20 @@ class Deliverer:
         for line in (*self._lines.values(), *self._retired):
             await line.client.close()
 
+    async def _give_back(self) -> None:
+        """What was leased and not begun: another process goes on with it at once."""
+        lines = (*self._lines.values(), *self._retired)
+        waiting = [lane for line in lines for lane, _ in line.waiting]
+        for line in lines:
+            line.waiting.clear()
+        settled = (self._settler.settle(Told(lane.endpoint_id, lane.lane_id, lane.turn)) for lane in waiting)
+        await asyncio.gather(*settled)
+
     def _full(self) -> list[UUID]:
-        return [id for id, line in self._lines.items() if line.full]
+        """Those that have enough to do, or failed here so often that what is in hand is to be written down first."""
+        return [
+            id for id, line in self._lines.items() if line.full or (line.held and is_down(self._policy, line.failures))
+        ]
 
     def _add(self, target: Target, lane: Lane) -> None:
         line = self._lines.get(target.id)
@@ -138,11 +151,11 @@ class Deliverer:
             if line is not None:
                 self._retired.append(line)
             line = self._lines[target.id] = self._open(target, line)
+        if not line.held:
+            line.failures = 0  # all that failed here is written down, and the claim says that it may be called
         line.waiting.append((lane, time.monotonic()))
         line.held += 1
         line.used = time.monotonic()
-        if lane.probe:
-            line.failures = 0
 
     def _open(self, target: Target, before: Line | None) -> Line:
         try:

@@ -134,7 +134,7 @@ class Imap:
         server = self._server
         context = ssl.create_default_context() if server.tls else None
         self._reader, self._writer = await asyncio.open_connection(
-            server.host, server.port, ssl=context, limit=LINE_LIMIT, happy_eyeballs_delay=0.25
+            server.host, server.port, ssl=context, limit=LINE_LIMIT
         )
         greeting = b"".join(await self._line())
         if not greeting.upper().startswith((b"* OK", b"* PREAUTH")):

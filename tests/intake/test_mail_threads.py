@@ -17,6 +17,7 @@ from app.catalog import CatalogCache, ChannelAccount, seal_secrets
 from app.channels import mail_parse
 from app.channels.mail_config import MailConfig
 from app.db import Database
+from app.intake import mail_threads
 from app.intake.ingest import Intake, Stored
 from app.intake.store import FileStore
 from app.models import Channel, ContactRefusal, Conversation, Message, SlaClock
@@ -292,6 +293,25 @@ async def test_a_vacation_notice_is_kept_with_its_thread_and_moves_nothing(
         assert getattr(after, name) == getattr(before, name), name
     assert await house.count(SlaClock) == clocks
     assert await house.count(Conversation) == 1
+
+
+async def test_our_own_mailboxes_do_not_write_to_each_other(house: House) -> None:
+    [first] = await house.post(mail("help@shop.example"))
+    [other] = await house.post(mail(ANA))
+    kinds = [(await house.row(stored)).content.get("automatic_kind") for stored in (first, other)]
+    assert kinds == ["loop", None]
+    sales = Channel(
+        type="email", name="sales", config={"address": "sales@shop.example"}, secrets=seal_secrets(house.vault, {})
+    )
+    async with house.database.begin() as session:
+        session.add(sales)
+    catalog = CatalogCache(house.database, house.vault, Wakeups(house.database))
+    raw = mail("Sales <SALES@shop.example>")
+    assert isinstance(house.account.config, MailConfig)
+    (message,) = mail_parse.parse(raw, house.account.config).messages
+    assert not message.automatic, "one mailbox does not know of the other"
+    placed, _ = await mail_threads.place(house.database, house.vault, await catalog.current(), house.account, message)
+    assert (placed.automatic, placed.content["automatic_kind"]) == (True, "loop")
 
 
 def bounce(to: str, key: str, status: str = "5.1.1", said: str = "550 5.1.1 no such user") -> bytes:

@@ -1,7 +1,7 @@
 """An IMAP connection: as much of the protocol as it takes to read a mailbox and wait for what is new in it.
 
 Every wait has a time limit, every line and every literal a size limit, and a lost connection ends whatever waits for it.
-docs/decisions/0014 says why this is no library.
+docs/decisions/0020 says why this is no library.
 """
 
 from __future__ import annotations

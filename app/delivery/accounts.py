@@ -22,6 +22,7 @@ from app.wakeups import tell, wake
 
 TOPIC = "accounts"
 OUTBOX = "outbox"
+_LONGEST_PAUSE_S = 86_400.0
 _PAUSING = frozenset({SendFailure.RETRY, SendFailure.QUOTA})
 
 
@@ -44,10 +45,15 @@ def verdict(channel_id: UUID, channel_type: str, result: Sent | SendError) -> Ve
     if result.failure is SendFailure.REAUTH:
         return Verdict(*known, AccountState.REAUTH, result.detail)
     if result.failure in _PAUSING and result.retry_after_s is not None:
-        return Verdict(*known, None if result.only_this else AccountState.LIMITED, result.detail, result.retry_after_s)
+        return Verdict(*known, None if result.only_this else AccountState.LIMITED, result.detail, pause_s(result))
     if result.failure in (SendFailure.RETRY, SendFailure.UNKNOWN) and not result.only_this:
         return Verdict(*known, AccountState.OK, result.detail)  # a failure to be counted
     return Verdict(*known, None)
+
+
+def pause_s(error: SendError) -> float:
+    """What the provider asks for, within reason."""
+    return min(max(error.retry_after_s or 0.0, 0.0), _LONGEST_PAUSE_S)
 
 
 _LIMITED = text("""

@@ -85,9 +85,9 @@ def decide(item: Claimed, result: Sent | SendError, *, elapsed_s: float, schedul
         return Outcome(*known, failure.value, DeliveryStatus.UNKNOWN, detail, f"it may have been sent: {detail}")
     if _is_for_all(result):
         # The account waits, and so does everything that is to go out on it; this message is the first of them again.
-        wait_s = result.retry_after_s or 0.0
+        pause_s = accounts.pause_s(result)
         error = f"not sent yet: {_WORDS[failure]}: {detail}" if failure in _WORDS else f"not sent yet: {detail}"
-        return Outcome(*known, failure.value, DeliveryStatus.SENDING, detail, error, wait_s, waived=True)
+        return Outcome(*known, failure.value, DeliveryStatus.SENDING, detail, error, pause_s, waived=True)
     again = failure is SendFailure.RETRY or (failure is SendFailure.QUOTA and result.retry_after_s is not None)
     if not again:
         error = f"{_WORDS[failure]}: {detail}"
@@ -101,11 +101,11 @@ def decide(item: Claimed, result: Sent | SendError, *, elapsed_s: float, schedul
             refusal=result.refusal,
         )
     counted = max(outgoing.attempt - item.waived, 1)
-    wait_s_ = backoff.wait_s(schedule, counted, elapsed_s=elapsed_s, retry_after_s=result.retry_after_s, rng=rng)
-    if wait_s_ is None:
+    wait_s = backoff.wait_s(schedule, counted, elapsed_s=elapsed_s, retry_after_s=result.retry_after_s, rng=rng)
+    if wait_s is None:
         error = f"given up after {counted} attempts: {detail}"
         return Outcome(*known, "given_up", DeliveryStatus.FAILED, detail, error, error_code="given-up")
-    return Outcome(*known, failure.value, DeliveryStatus.SENDING, detail, f"not sent yet: {detail}", wait_s_)
+    return Outcome(*known, failure.value, DeliveryStatus.SENDING, detail, f"not sent yet: {detail}", wait_s)
 
 
 def _is_for_all(result: SendError) -> bool:

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -23,6 +24,7 @@ from app.channels.base import (
     SendError,
     SendFailure,
     Sent,
+    Template,
     Unparseable,
 )
 from app.channels.hiding import without
@@ -53,6 +55,12 @@ class SmsAdapter:
         read=True,
     )
 
+    def capabilities_of(self, config: Mapping[str, Any]) -> Capabilities:
+        """A WhatsApp sender has WhatsApp's window, and Twilio's content templates outside it."""
+        if sms_parse.prefix(str(config.get("number") or "")) != "whatsapp":
+            return self.capabilities
+        return replace(self.capabilities, templates=True, window_h=24)
+
     def verify(self, config: SmsConfig, call: Call) -> None:
         twilio_signature.verify(config.auth_token, call)
 
@@ -72,6 +80,10 @@ class SmsAdapter:
         if to is None:
             raise SendError(SendFailure.RECIPIENT, "the address has no number")
         links = _links(outgoing.files)
+        if outgoing.template is not None:
+            form = {**_ways(config, to, key(outgoing.address.get("from"))), **_content(outgoing.template)}
+            form |= _callback(config, str(outgoing.message_id))
+            return Sent(provider_message_id=await _post(config, http, form))
         parts = split_text(outgoing.text, _TEXT_LIMIT, utf16)
         if not parts and not links:
             raise SendError(SendFailure.PERMANENT, "there is no text to send")
@@ -145,6 +157,12 @@ def _messages(parts: Sequence[str], links: Sequence[str], *, at_once: int) -> li
         first["MediaUrl"] = list(links[:at_once])
     texts = [{"Body": part} for part in parts[1:]]
     return [first, *texts, *({"MediaUrl": [link]} for link in links[at_once:])]
+
+
+def _content(template: Template) -> dict[str, str]:
+    """Twilio names a template by its ContentSid, and its parameters by their numbers."""
+    numbered = {str(number): value for number, value in enumerate(template.parameters, 1)}
+    return {"ContentSid": template.name, **({"ContentVariables": orjson.dumps(numbered).decode()} if numbered else {})}
 
 
 def _ways(config: SmsConfig, to: str, wrote_to: str | None) -> dict[str, str]:

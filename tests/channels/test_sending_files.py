@@ -50,12 +50,12 @@ class Wire:
         return httpx.AsyncClient(transport=httpx.MockTransport(self))
 
 
-def form_of(request: httpx.Request) -> dict[str, tuple[str | None, str, bytes]]:
+def form_of(request: httpx.Request) -> dict[str, tuple[str | None, str, Any]]:
     whole = message_from_bytes(
         b"content-type: " + request.headers["content-type"].encode() + b"\r\n\r\n" + request.content, policy=policy.HTTP
     )
     found = {}
-    for part in whole.iter_parts():  # type: ignore[attr-defined]
+    for part in whole.iter_parts():
         name = str(part.get_param("name", header="content-disposition"))
         found[name] = (part.get_filename(), part.get_content_type(), part.get_payload(decode=True))
     return found
@@ -241,6 +241,25 @@ async def test_whatsapp_is_sent_a_template() -> None:
         "biz_opaque_callback_data": str(MESSAGE_ID),
     }
     assert second["template"] == {"name": "hello", "language": {"code": "de"}}
+
+
+async def test_twilio_is_given_a_template_by_its_content() -> None:
+    config = SmsConfig(account_sid="AC1", auth_token="t", number="whatsapp:+14155550100")
+    can = SmsAdapter().capabilities_of(config.model_dump())
+    assert (can.templates, can.window_h) == (True, 24)
+    assert not SmsAdapter().capabilities_of(SMS.model_dump()).templates
+    wire = Wire(Messages={"sid": "MM1", "status": "queued"})
+    async with wire.client() as http:
+        template = Template("HX1", "en", ("The chair", "Monday"))
+        await SmsAdapter().send(config, outgoing(address={"to": "whatsapp:+1555"}, template=template), http)
+    assert forms(wire) == [
+        [
+            ("To", "whatsapp:+1555"),
+            ("From", "whatsapp:+14155550100"),
+            ("ContentSid", "HX1"),
+            ("ContentVariables", '{"1":"The chair","2":"Monday"}'),
+        ]
+    ]
 
 
 def test_every_channel_says_what_it_carries() -> None:

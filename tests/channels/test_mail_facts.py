@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.channels import mail_calendar, mail_parse, mail_threading
+from app.channels import mail_calendar, mail_parse, mail_text, mail_threading
 from app.channels.base import InboundFile, InboundMessage
 from app.channels.mail_automatic import Kind
 from app.channels.mail_config import MailConfig
@@ -266,3 +266,27 @@ def test_signatures_by_name_are_left_out_and_kept() -> None:
     assert message.content["full_text"].endswith("+1 555 0100")
     for kept in ("Ana", "My name is:\nAna", "Ana, please come.\nIt broke."):
         assert read(mail(kept)).text == kept
+
+
+WORDS = st.text(alphabet='mx.shop;=( )"dkimpasfcreh@ <>\n\t,:[]#0', max_size=120)
+
+
+@given(WORDS, WORDS, WORDS)
+def test_any_field_is_read(results: str, subject: str, index: str) -> None:
+    raw = mail(
+        Authentication_Results="mx.shop.example; " + results.replace("\n", " "),
+        Subject=subject.replace("\n", " "),
+        Thread_Index=index.replace("\n", " "),
+        References=subject.replace("\n", " "),
+    )
+    parsed = mail_parse.parse(raw, CONFIG)
+    assert len(parsed.messages) + len(parsed.ignored) == 1
+    for message in parsed.messages:
+        assert message.content["authentication"]["verdict"] in ("verified", "unverified")
+
+
+@given(st.lists(st.text(alphabet="Ana Ng,.-:\u59d3\n", max_size=30), max_size=20), st.text(max_size=30))
+def test_any_text_has_a_signature_or_none(lines: list[str], name: str) -> None:
+    text = "\n".join(lines)
+    body, signature = mail_text.unsigned(text, name=name, email=None)
+    assert body == text or (body.strip() and signature)

@@ -83,10 +83,10 @@ async def get_mail(conversation_id: UUID, seq: Seq, session: SessionDep, princip
     return MailShape(
         **{name: [PersonShape(**each) for each in kept.get(name, ())] for name in ("to", "cc", "reply_to")},
         full_text=kept.get("full_text", row.text),
-        automatic=kept.get("automatic"),
+        automatic=str(kept["automatic"]) if kept.get("automatic") else None,
         automatic_kind=kept.get("automatic_kind"),
         authentication=AuthenticationShape(**kept.get("authentication", {"verdict": "unknown"})),
-        threading=ThreadingShape(**kept["threading"]),
+        threading=ThreadingShape(**kept.get("threading", {})),
         calendar=kept.get("calendar"),
         problems=kept.get("problems", []),
         html_url=f"{here}/html" if kept.get("html") else None,
@@ -134,7 +134,8 @@ async def _mail(session: AsyncSession, principal: Principal, conversation_id: UU
         )
     )
     row = found.one_or_none()
-    if row is None or "threading" not in row.content:
+    # Mails that were stored before their threading was kept are mails all the same.
+    if row is None or not ("threading" in row.content or conversation.channel_type == "email"):
         raise NotFound("there is no mail of a customer at this place")
     return row
 

@@ -27,17 +27,26 @@ _WITHHELD = frozenset(
     )
 )
 _SIP = re.compile(r"sips?:[^\s<>\"';,]{1,250}", re.IGNORECASE)
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_BETWEEN = re.compile(r"[ ().-]")
 _LIMIT = 250
 
 
 @lru_cache(maxsize=4096)
 def e164(raw: str, country: str | None = None) -> str | None:
-    """+447700900123 for what can be a number in `country` (ISO 3166) or says its own; None for everything else."""
+    """+447700900123 for what can be a number in `country` (ISO 3166) or says its own; None for everything else.
+
+    One that says its country counts even where no such number is known: plans change faster than tables of them.
+    """
     text = raw.strip()
     for prefix in ("tel:", "whatsapp:"):
         text = text.removeprefix(prefix)
     if len(text) > 40 or sum(char.isdigit() for char in text) < 4:
         return None
+    return _planned(text, country) or _spelt_out(text)
+
+
+def _planned(text: str, country: str | None) -> str | None:
     try:
         number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
@@ -46,6 +55,11 @@ def e164(raw: str, country: str | None = None) -> str | None:
     if not whole or number.extension:
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _spelt_out(text: str) -> str | None:
+    compact = _BETWEEN.sub("", text)
+    return compact if _E164.fullmatch(compact) else None
 
 
 def country_of(number: str | None) -> str | None:

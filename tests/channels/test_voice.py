@@ -292,6 +292,8 @@ def test_a_withheld_number_is_nobodys(number: str) -> None:
         ("07700 900123", None, None),
         ("1001", "GB", None),
         ("not a number", "GB", None),
+        ("+1 555-0100", None, "+15550100"),
+        ("+0441234567", "GB", None),
     ],
 )
 def test_numbers_as_their_countries_write_them(raw: str, country: str | None, e164: str | None) -> None:

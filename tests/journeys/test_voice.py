@@ -317,6 +317,28 @@ async def test_an_agent_calls_back(line: Line) -> None:
     assert call["duration_s"] == 50
     clocks = {clock["metric"]: clock["state"] for clock in (await detail(team, conversation_id))["sla"]}
     assert clocks["first_response"] == "met"
+    await lost_on_the_way(line, conversation_id)
+
+
+async def lost_on_the_way(line: Line, conversation_id: str) -> None:
+    """Twilio took the call and its answer never came: it is not placed twice, and the telephone itself tells us of it."""
+    line.twilio.script.append("drop")
+    placed = await line.team.desk.command("conversation.call", conversation_id=conversation_id)
+
+    async def status(word: str) -> None:
+        await line.team.desk.expect(
+            "message.status", lambda frame: frame["message_id"] == placed["message_id"] and frame["status"] == word
+        )
+
+    await status("unknown")
+    form = await line.twilio.expect(
+        lambda form: query_of(form.get("StatusCallback", [""])[0]).get("rt_call") == placed["message_id"]
+    )
+    agent = Caller(line.channel["webhook_url"], TOKEN, "CAlost", From="+442079460018", To="+442079460999")
+    await agent.post(line.client, form["StatusCallback"][0], CallStatus="ringing", Timestamp=stamp())
+    await status("sent")
+    assert (await call_of(line, conversation_id, 3))["call"]["state"] == "ringing"
+    assert len([form for form in line.twilio.placed if placed["message_id"] in form["StatusCallback"][0]]) == 1
 
 
 async def test_another_telephone_system_by_signed_events(team: Team) -> None:

@@ -121,4 +121,4 @@ def one(twiml: ElementTree.Element, name: str) -> ElementTree.Element:
 
 
 def query_of(url: str) -> Mapping[str, str]:
-    return dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
+    return dict(parse_qsl(urlsplit(url).query))

@@ -156,3 +156,35 @@ def test_any_forged_call(name: str) -> None:
             ADAPTERS[description.adapter.type].verify(config, Call("POST", good.url, query, headers, body, NOW))
 
     refused()
+
+
+# What mails are made of, so that random ones have parts, charsets, reports and calendars now and then.
+LINES = st.sampled_from(
+    (
+        b"From: Ana <ana@example.org>", b"From: =?utf-8?q?=FF?= <@>", b"To: help@shop.example", b"Subject: =?x?b?//8=?=",
+        b"Message-ID: <a@b>", b"References: <a@b> <c@d>", b"Date: Mon, 99 Foo 2026 99:99:99 +9999", b"MIME-Version: 1.0",
+        b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: multipart/mixed", b"Content-Type: text/html; charset=x",
+        b"Content-Type: text/plain; charset=\"\0\"", b"Content-Type: message/rfc822", b"Content-Type: text/calendar",
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b", b"Content-Type: message/delivery-status",
+        b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: quoted-printable", b"Content-Transfer-Encoding: x",
+        b"Content-Disposition: attachment; filename*=x'y'%FF", b"Final-Recipient: rfc822;", b"Status: 5.9.999", b"Action: failed",
+        b"Auto-Submitted: auto-replied", b"BEGIN:VCALENDAR", b"--b", b"--b--", b"", b"", b" folded", b"=ZZ=", b"<b><p>x</b>",
+        b"\xff\xfe\0", b"> quoted", b"On Monday Ana wrote:",
+    )
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.one_of(
+        st.binary(max_size=300), st.lists(st.one_of(LINES, st.binary(max_size=20)), max_size=25).map(b"\r\n".join)
+    )
+)
+def test_any_mail(raw: bytes) -> None:
+    """Every mail is one message, whatever is wrong with it, and the same one again."""
+    description = DESCRIPTIONS["email"]
+    config = configured(description)
+    call = Call("POST", "", {}, {"x-envelope-from": "ana@example.org", "x-envelope-to": "help@shop.example"}, raw, NOW)
+    parsed, again = (description.adapter.parse(config, call) for _ in range(2))
+    require_storable(parsed, config)
+    assert [message.external_id for message in parsed.messages] == [message.external_id for message in again.messages]

@@ -58,6 +58,9 @@ _LET_THROUGH = text(
     "UPDATE channel_state SET until = now() + make_interval(secs => :lease_s) "
     "WHERE channel_id = ANY(CAST(:channels AS uuid[])) AND half_open AND until <= now() RETURNING channel_id"
 )
+_NOT_TRIED = text(
+    "UPDATE channel_state SET until = now() WHERE channel_id = ANY(CAST(:channels AS uuid[])) AND half_open"
+)
 # Heads only: what stands behind another message can go when that one is settled, and whoever settles it wakes us.
 # A row in flight counts with the end of its lease, because its sender may have died; such rows are the longest due.
 _NEXT = text(
@@ -193,6 +196,9 @@ async def take(
             continue
         resend = item.idempotent and item.age_s < resend_within_s
         (taken.lost if item.crashed and not resend else taken.claimed).append(item)
+    tried = {row.channel_id for row in rows if row.half_open} - {item.channel_id for item in taken.claimed}
+    if tried:  # its conversation is held by someone just now: the next look may let it through
+        await session.execute(_NOT_TRIED, {"channels": sorted(tried)})
     await _end_crashed(session, taken)
     await _start(session, taken.claimed, lease_s)
     if capped:

@@ -94,6 +94,8 @@ def read(
     parts = list(_parts(message))
     if complaint := _complaint(message, headers, parts):
         return Report(True, [complaint], _ids(parts, headers, ""), named)
+    if message.get_content_type() == "multipart/report" and (receipt := _receipt(parts)):
+        return receipt
     blocks = [block for part in parts if part.get_content_type() in _STATUS_TYPES for block in _blocks(part)]
     text = "\n".join(texts)[:TEXT_LIMIT]
     returned = _looks_returned(headers, text, empty_sender=empty_sender, named=named is not None)
@@ -140,7 +142,8 @@ def _blocks(part: Message) -> list[Headers]:
 
 def _complaint(message: Message, headers: Headers, parts: Sequence[Message]) -> Failed | None:
     """An abuse report by a mailbox provider (ARF): somebody has pressed "this is spam"."""
-    feedback = next((part for part in parts if part.get_content_type() == "message/feedback-report"), None)
+    reported = parts if message.get_content_type() == "multipart/report" else ()
+    feedback = next((part for part in reported if part.get_content_type() == "message/feedback-report"), None)
     if feedback is None and not headers.has("x-hmxmroriginalrecipient"):
         return None
     fields = _feedback_fields(feedback) if feedback is not None else headers
@@ -155,6 +158,18 @@ def _complaint(message: Message, headers: Headers, parts: Sequence[Message]) -> 
         Reason.COMPLAINT if kind in ("abuse", "opt-out", "opt-out-list", "fraud", "virus", "other") else Reason.SYSTEM
     )
     return Failed(address, "delivered", reason, detail=f"complaint: {clean(kind, 60)}")
+
+
+def _receipt(parts: Sequence[Message]) -> Report | None:
+    """A read receipt (RFC 8098): somebody's program says that our mail was shown, or what else became of it."""
+    part = next((part for part in parts if part.get_content_type() == "message/disposition-notification"), None)
+    if part is None:
+        return None
+    fields = _feedback_fields(part)
+    shown = "displayed" in (fields.raw("disposition") or "").partition(";")[2].lower()
+    address = _address_of(fields, "original-recipient") or _address_of(fields, "final-recipient")
+    item = Failed(address, "displayed" if shown else "relayed", Reason.DELIVERED)
+    return Report(False, [item], fields.ids("original-message-id"), None)
 
 
 def _feedback_fields(part: Message) -> Headers:
@@ -278,7 +293,7 @@ def _after_data(said: str, lead: str) -> bool:
 
 def _looks_returned(headers: Headers, text: str, *, empty_sender: bool, named: bool) -> bool:
     """Machines that do not write reports: known by who they are, and by what they say it is."""
-    if headers.has("x-failed-recipients") or named:
+    if headers.has("x-failed-recipients"):
         return True
     from_ = headers.mailboxes("from", "sender")
     claimed = headers.raw("from") or ""
@@ -286,7 +301,8 @@ def _looks_returned(headers: Headers, text: str, *, empty_sender: bool, named: b
     if headers.has("x-mlserver", "x-ml-info") and _NO_MEMBER.search(text[:2_000]):
         return True
     says_so = _SUBJECT.search(headers.text("subject") or "") or (daemon and _BODY.search(text[:2_000]))
-    return (daemon or empty_sender) and bool(says_so)
+    # Vacation notices come to the bounce address as well, without a sender, and say nothing of the kind.
+    return (daemon or empty_sender or named) and bool(says_so)
 
 
 def _guessed(headers: Headers, parts: Sequence[Message], text: str, own: str) -> list[Failed]:

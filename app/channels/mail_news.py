@@ -8,14 +8,19 @@ from app.channels.base import Parsed, Refusal, RefusalReason, Sender, SendFailur
 from app.channels.mail_bounces import Failed, Report
 from app.channels.mail_reasons import Reason
 
-BOUNCE, COMPLAINT, DELAY = "bounce", "complaint", "delivery delayed"
+BOUNCE, COMPLAINT, DELAY, RECEIPT = "bounce", "complaint", "delivery delayed", "read receipt"
 _FAILURES = {Reason.ADDRESS: SendFailure.RECIPIENT, Reason.FULL: SendFailure.RECIPIENT}
 
 
 def parsed(report: Report, raw: bytes) -> Parsed:
     """No message: a report by itself opens no conversation. `ignored` names it for the journal."""
     digest = hashlib.sha256(raw).hexdigest()[:32]
-    named = [name for name, there in ((COMPLAINT, report.complaint), (DELAY, _delayed(report))) if there] or [BOUNCE]
+    kinds = (
+        (COMPLAINT, report.complaint),
+        (DELAY, _all(report, "delayed")),
+        (RECEIPT, _all(report, "displayed", "relayed")),
+    )
+    named = [name for name, there in kinds if there] or [BOUNCE]
     statuses = [status for item in report.recipients for status in _statuses(report, item)]
     return Parsed(
         statuses=tuple(statuses),
@@ -24,8 +29,8 @@ def parsed(report: Report, raw: bytes) -> Parsed:
     )
 
 
-def _delayed(report: Report) -> bool:
-    return bool(report.recipients) and all(item.action == "delayed" for item in report.recipients)
+def _all(report: Report, *actions: str) -> bool:
+    return bool(report.recipients) and all(item.action in actions for item in report.recipients)
 
 
 def _statuses(report: Report, item: Failed) -> list[StatusUpdate]:
@@ -37,7 +42,7 @@ def _statuses(report: Report, item: Failed) -> list[StatusUpdate]:
     return [
         StatusUpdate(
             provider_message_id=message_id,
-            status="failed" if failed else "delivered",
+            status="failed" if failed else "read" if item.action == "displayed" else "delivered",
             detail=detail_of(item) if failed else None,
             recipient=_sender(item),
             our_id=our_id,

@@ -14,14 +14,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.catalog import ChannelAccount
 from app.channels.base import Parsed, Refusal, StatusUpdate
 from app.channels.mail_config import MailConfig
-from app.channels.mail_news import BOUNCE, COMPLAINT, DELAY
+from app.channels.mail_news import BOUNCE, COMPLAINT, DELAY, RECEIPT
 from app.db import Database
 
 REPORTS = Counter(
     "roundtrip_mail_reports_total", "Delivery reports and complaints by kind and outcome", ["kind", "outcome"]
 )
 _NAMES_LIMIT = 50
-_KINDS = (BOUNCE, COMPLAINT, DELAY)
+_KINDS = (BOUNCE, COMPLAINT, DELAY, RECEIPT)
 # To whom a mail of ours may have gone: the addresses on this channel of the contact it was written to.
 _SENT = text(
     "SELECT m.id, i.value, lower(i.address->>'email') AS answered, i.address->'cc' AS cc FROM message m "

@@ -134,6 +134,20 @@ def test_a_complaint() -> None:
     assert not parsed.messages
 
 
+@pytest.mark.parametrize(("disposition", "statuses"), [("displayed", ["read"]), ("deleted", [])])
+def test_a_read_receipt(disposition: str, statuses: list[str]) -> None:
+    raw = (
+        "From: ana@home.example\nTo: help@shop.example\nSubject: Read: Sofa\n"
+        'Content-Type: multipart/report; report-type=disposition-notification; boundary="b"\n\n'
+        "--b\nContent-Type: text/plain\n\nI have seen it.\n--b\nContent-Type: message/disposition-notification\n\n"
+        f"Final-Recipient: rfc822; ana@home.example\nOriginal-Message-ID: {OURS}\n"
+        f"Disposition: manual-action/MDN-sent-manually; {disposition}\n\n--b--\n"
+    ).encode()
+    parsed = read(raw)
+    assert [(update.provider_message_id, update.status) for update in parsed.statuses] == [(OURS, x) for x in statuses]
+    assert (parsed.messages, parsed.refusals, parsed.ignored) == ((), (), ("read receipt",))
+
+
 def test_people_who_forward_a_report_stay_people() -> None:
     inner = report(block(said="550 no such user"))
     raw = (
@@ -146,6 +160,17 @@ def test_people_who_forward_a_report_stay_people() -> None:
     assert parsed.refusals == ()
     quoted = b"From: ana@home.example\nSubject: Undeliverable\n\n550 5.1.1 <bo@x.example>: user unknown\n"
     assert read(quoted, envelope_from="ana@home.example").messages
+
+
+def test_a_vacation_notice_to_the_bounce_address_is_a_message() -> None:
+    """Programs answer to the envelope sender (RFC 3834), which is where bounces go."""
+    raw = (
+        b"From: ana@home.example\nTo: help@shop.example\nSubject: Out of office: Sofa\nAuto-Submitted: auto-replied\n\n"
+        b"I am away. Write to bo@home.example instead; my mailbox is not read.\n"
+    )
+    parsed = read(raw, envelope_from="", recipients=[f"bounces+b-{UUID(int=7).hex}@shop.example"])
+    assert [message.automatic for message in parsed.messages] == [True]
+    assert (parsed.statuses, parsed.refusals) == ((), ())
 
 
 def test_vacation_notices_are_no_reports(fixtures: Path) -> None:

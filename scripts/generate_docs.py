@@ -81,7 +81,14 @@ PAGES = """
   only (`GET /files/{token}`); a later `welcome` has a fresh one. WhatsApp, Messenger, Instagram,
   WeChat, WeCom and Slack take the kinds of files that they know; on other channels such a reply becomes `failed` and says so.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
-- **Not there yet:** phone, Viber and form channels, IMAP and the mail providers' webhooks, outgoing webhook endpoints.
+- **Not there yet:** phone and form channels, IMAP and the mail providers' webhooks.
+
+## Webhooks out
+
+`POST /api/v1/webhook-endpoints` makes another system hear of `conversation.created|updated|resolved|closed|reopened`, `message.created`, `message.status`,
+`sla.warned|breached` and `feedback.received`: signed after Standard Webhooks, `{type, timestamp, data}` with the fields of the desk's frame of that name, at
+least once with a stable `webhook-id`, in the order of each conversation, tried for a day, then listed as dead letters and replayable.
+[webhooks.md](webhooks.md) is the page for whoever receives them; [openapi.json](openapi.json) has every body under `webhooks`.
 
 ## Webhooks in
 
@@ -93,7 +100,7 @@ array of items: `{"id", "conversation_ref"?, "from": {"id", "name"?, "email"?, "
 "sent_at"?}`. The same `id` twice is one message. Replies go to `callback_url`, signed the same way:
 `{"type": "message.created", "timestamp", "data": {"conversation_id", "conversation_ref", "to", "message", "receipt"?}}`.
 
-**Telegram** calls carry the `secret_token` in `X-Telegram-Bot-Api-Secret-Token`. **WhatsApp, Messenger, Instagram, WeChat, WeCom, SMS, LINE and Slack**
+**Telegram** calls carry the `secret_token` in `X-Telegram-Bot-Api-Secret-Token`. **WhatsApp, Messenger, Instagram, WeChat, WeCom, SMS, LINE, Slack and Viber**
 are verified, tested by `GET` and answered as each provider does it. **Email** arrives by SMTP on `--smtp-port`.
 
 ## Pages without an account

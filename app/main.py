@@ -31,6 +31,7 @@ from app.delivery.webhooks.deliverer import Deliverer
 from app.desk import endpoints, live, snapshot
 from app.desk.endpoints import webhook_payloads
 from app.events.hub import Hub
+from app.feedback import outcomes
 from app.intake import form_marks, mail_calls, webhooks, widget
 from app.intake.forms import Forms
 from app.intake.imap import Mailboxes
@@ -153,6 +154,7 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("sla-actions", escalations.step, wakeups.subscribe(actions.TOPIC), tick_s=30)
     background.add("sla-webhooks", hooks.step, called, tick_s=30)
     background.add("sla-attainment", attainment.Folder(database).step, asyncio.Event(), tick_s=15)
+    background.add("outcomes", outcomes.Folder(database).step, asyncio.Event(), tick_s=15)
     background.add("calendar-edits", arming.CalendarEdits(database).step, wakeups.subscribe(arming.TOPIC), tick_s=60)
     background.add("limits", limits.Applier(database).step, wakeups.subscribe(limits.TOPIC), tick_s=60)
     confirmer = confirming.Confirmer(database, link=context.feedback_link)

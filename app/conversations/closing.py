@@ -17,9 +17,9 @@ from app.errors import Conflict, ConversationClosed, Invalid
 from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
-from app.feedback import policy, receipt
+from app.feedback import outcomes, policy, receipt
 from app.models import Agent, CategorySetting, ClosingPolicy, Contact, Conversation, ResolutionCycle
-from app.models.words import ClockMetric, ConversationStatus, CycleState, MessageKind
+from app.models.words import ClockMetric, ConversationStatus, CycleState, Matter, MessageKind
 from app.sla import book, clocks
 from app.wakeups import wake
 
@@ -68,6 +68,8 @@ async def resolve(
         commitment=commitment.strip(),
         language=receipt.language_for(contact.language, problem),
         resolved_by=agent.id if agent else None,
+        channel_id=conversation.channel_id,
+        queue_id=conversation.queue_id,
         policy=rules,
         survey_asked=await _survey_due(session, conversation, rules),
         confirm_by=policy.confirm_by(rules, moment),
@@ -75,6 +77,9 @@ async def resolve(
         created_at=moment,
     )
     session.add(cycle)
+    first = cycle.number == 1
+    complaint = first and conversation.matter == Matter.COMPLAINT
+    outcomes.count(session, cycle, resolved=1, matters=int(first), complaints=int(complaint))
     conversation.status = ConversationStatus.RESOLVED
     conversation.resolved_at = moment
     conversation.snoozed_until = None
@@ -163,6 +168,7 @@ async def confirm(session: AsyncSession, conversation: Conversation, cycle: Reso
     """
     _settle(cycle, CycleState.CONFIRMED, via)
     session.add(cycle)
+    outcomes.count(session, cycle, confirmed=1, by_silence=int(via == SILENCE), first_contact=int(cycle.number == 1))
     states.require(conversation.status, ConversationStatus.CLOSED)
     moment = now()
     conversation.status = ConversationStatus.CLOSED
@@ -184,6 +190,7 @@ async def reject(session: AsyncSession, conversation: Conversation, cycle: Resol
     """The customer says it is not solved: the same matter goes on with the same owner."""
     _settle(cycle, CycleState.REJECTED, via)
     session.add(cycle)
+    outcomes.count(session, cycle, rejected=1, reopened=1)
     await _open_again(session, conversation, Actor("contact", conversation.contact_id), reason="rejected")
 
 
@@ -194,10 +201,13 @@ async def reopen(session: AsyncSession, conversation: Conversation, *, actor: Ac
     """
     if conversation.status == ConversationStatus.CLOSED:
         await _require_window(session, conversation)
-    cycle = await queries.pending_cycle(session, conversation)
+    cycle = await queries.newest_cycle(session, conversation)
     if cycle is not None:
-        _settle(cycle, CycleState.SUPERSEDED, reason)
-        session.add(cycle)
+        undone = cycle.state == CycleState.CONFIRMED and cycle.number == 1
+        outcomes.count(session, cycle, reopened=1, first_contact=-int(undone))
+        if cycle.state == CycleState.PENDING:
+            _settle(cycle, CycleState.SUPERSEDED, reason)
+            session.add(cycle)
     await _open_again(session, conversation, actor, reason=reason)
 
 

@@ -8,7 +8,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import NotFound
 from app.models import Contact, Conversation, ResolutionCycle
-from app.models.words import CycleState
 
 
 async def lock(session: AsyncSession, conversation_id: UUID) -> Conversation:
@@ -51,11 +50,13 @@ async def contact_of(session: AsyncSession, conversation: Conversation) -> Conta
     return contact
 
 
-async def pending_cycle(session: AsyncSession, conversation: Conversation) -> ResolutionCycle | None:
-    """The resolution that waits for the customer's word."""
+async def newest_cycle(session: AsyncSession, conversation: Conversation) -> ResolutionCycle | None:
+    """The resolution that came last, settled or not."""
     found = await session.exec(
-        select(ResolutionCycle).where(
-            col(ResolutionCycle.conversation_id) == conversation.id, col(ResolutionCycle.state) == CycleState.PENDING
-        )
+        select(ResolutionCycle)
+        .where(col(ResolutionCycle.conversation_id) == conversation.id)
+        .order_by(col(ResolutionCycle.number).desc())
+        .limit(1)
+        .execution_options(populate_existing=True)
     )
     return found.one_or_none()

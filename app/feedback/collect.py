@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.clock import now
 from app.events import log as events
 from app.events.log import Actor
+from app.feedback import outcomes
 from app.feedback.survey import RATINGS, Answer
 from app.models import Conversation, ResolutionCycle, SurveyResponse
 
@@ -32,8 +33,11 @@ async def record(session: AsyncSession, conversation: Conversation, *, cycle: Re
     if not changes and not news:
         return
     if changes:
+        before = outcomes.ratings(response)
         for name, value in changes.items():
             setattr(response, name, value)
+        after = outcomes.ratings(response)
+        outcomes.count(session, cycle, **{name: after[name] - before[name] for name in after})
         response.updated_at = now()
         session.add(response)
     await events.append(

@@ -7,14 +7,12 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import text
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import feedback, queries
 from app.errors import AlreadyAnswered
 from app.feedback.understand import Understood, understand
 from app.intake.prepare import Prepared
-from app.models import ResolutionCycle
 from app.models.words import ConversationStatus, CycleState, MessageKind
 from app.routing import offers
 
@@ -41,7 +39,7 @@ async def hear(session: AsyncSession, conversation_id: UUID, prepared: Prepared)
     item = orjson.loads(prepared.item)
     if item["quiet"] or item["attachments"] or item.get("kind") == MessageKind.CALL:
         return None
-    cycle = await _newest(session, conversation_id)
+    cycle = await queries.newest_cycle(session, conversation)
     if cycle is None:
         return None
     understood = understand(item["text"], settled=cycle.state != CycleState.PENDING)
@@ -63,13 +61,3 @@ async def take(session: AsyncSession, heard: Heard) -> None:
         await feedback.answer_receipt(session, cycle_id=heard.cycle_id, answer=heard.understood.answer, via=VIA)
     except AlreadyAnswered:
         return
-
-
-async def _newest(session: AsyncSession, conversation_id: UUID) -> ResolutionCycle | None:
-    found = await session.exec(
-        select(ResolutionCycle)
-        .where(col(ResolutionCycle.conversation_id) == conversation_id)
-        .order_by(col(ResolutionCycle.number).desc())
-        .limit(1)
-    )
-    return found.one_or_none()

@@ -24,6 +24,7 @@ from app.models.outbound import (  # noqa: E402
     OrphanStatus,
     Outbox,
 )
+from app.models.outcomes import Outcome, OutcomeDelta  # noqa: E402
 from app.models.people import Agent, AgentSession, ApiToken  # noqa: E402
 from app.models.routing import (  # noqa: E402
     Assignment,
@@ -74,7 +75,7 @@ __all__ = [
     "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "ClosingPolicy", "Complaint", "ComplaintCause", "ComplaintStep",
     "Consent", "Contact", "ContactIdentity", "ContactRefusal", "Conversation", "CorrectiveAction",
     "DeliveryAttempt", "Event", "FormCount", "FormSeen", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "Mailbox", "MediaFetch",
-    "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "ParkedMail", "Participant", "ProfileLookup", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
+    "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "Outcome", "OutcomeDelta", "ParkedMail", "Participant", "ProfileLookup", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
     "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
     "Visitor", "WebhookBreaker", "WebhookCursor", "WebhookDelivery", "WebhookEndpoint", "WebhookLane", "metadata",
 ]  # fmt: skip

@@ -65,6 +65,8 @@ class ResolutionCycle(SQLModel, table=True):
     commitment: str = Word()
     language: str = Word(default="en")
     resolved_by: UUID | None = None
+    channel_id: UUID
+    queue_id: UUID | None = None
     message_id: UUID | None = None
     decided_at: datetime | None = Moment(default=None)
     decided_via: str | None = Word(default=None)

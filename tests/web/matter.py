@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlmodel import col, select
 
@@ -127,7 +127,7 @@ async def make(
     """A conversation with one inbound message, assigned to its first agent."""
     channel = Channel(type="webchat", name="Site", secrets=vault.seal("{}"))
     contact = Contact(name="Mei Customer", language=language)
-    agent = Agent(name="Ada Secretname", email="ada@example.test", load=1)
+    agent = Agent(name="Ada Secretname", email=f"{uuid4()}@example.test", load=1)
     async with database.begin() as session:
         session.add_all([channel, contact, agent])
         await session.flush()

@@ -51,7 +51,7 @@ async def test_shows_state_role_promise_and_messages(
     assert "A technician comes on Thursday." in body
     assert "Door & hinge" in body
     assert one(html, ".steps .current").text().startswith("In hand")
-    for secret in ("difficult", "Ada", "Secretname", "ada@example.test", str(made.agent.id)):
+    for secret in ("difficult", "Ada", "Secretname", made.agent.email, str(made.agent.id)):
         assert secret not in page.text
         assert secret not in (await client.get(made.progress, headers=JSON)).text
     shown = (await client.get(made.progress, headers=JSON)).json()

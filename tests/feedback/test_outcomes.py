@@ -1,0 +1,141 @@
+"""The figures of outcomes are what a recount says, whatever happened, and by whomever they are added up."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from app.conversations import closing, feedback, queries
+from app.conversations.confirming import Confirmer
+from app.db import Database
+from app.events.log import SYSTEM
+from app.feedback import outcomes
+from app.feedback.outcomes import FIGURES, Folder
+from app.feedback.survey import Answer
+from app.models import Event, ResolutionCycle, SurveyResponse
+from app.models.words import ConversationStatus
+from app.vault import Vault
+from tests.desk.conftest import admin, house, supervisor
+from tests.desk.house import Caller
+from tests.web.matter import Matter, make
+
+__all__ = ["admin", "house", "supervisor"]
+TODAY = datetime.now(UTC).date()
+
+
+async def totals(database: Database) -> dict[str, int]:
+    async with database.begin() as session:
+        found = await outcomes.report(session, since=date(2000, 1, 1), until=date(2100, 1, 1), by=["channel"], where={})
+    rows: Counter[str] = Counter()
+    for _, figures in found.rows:
+        rows.update(figures)
+    assert {name: rows[name] for name in FIGURES} == dict(found.total)
+    return dict(found.total)
+
+
+async def recount(database: Database) -> dict[str, int]:
+    """From the event log; ratings from what was answered, because the log does not tell anonymous ones."""
+    counted: Counter[str] = Counter(dict.fromkeys(FIGURES, 0))
+    async with database.begin() as session:
+        told = (await session.exec(select(Event).order_by(col(Event.id)))).all()
+        answered = (await session.exec(select(SurveyResponse))).all()
+        cycles = {row.id: row for row in (await session.exec(select(ResolutionCycle))).all()}
+    closed_first: set[UUID | None] = set()
+    for event in told:
+        if event.type == "conversation.resolved":
+            first = event.payload["cycle"] == 1
+            complaint = first and event.payload["conversation"]["matter"] == "complaint"
+            counted.update({"resolved": 1, "matters": int(first), "complaints": int(complaint)})
+        elif event.type == "conversation.closed":
+            first = event.payload["cycle"] == 1
+            counted.update({"confirmed": 1, "by_silence": int(event.payload["via"] == "timeout")})
+            if first:
+                closed_first.add(event.conversation_id)
+        elif event.type == "conversation.reopened":
+            counted.update({"reopened": 1, "rejected": int(event.payload["reason"] == "rejected")})
+            closed_first.discard(event.conversation_id)
+    counted["first_contact"] = len(closed_first)
+    for response in answered:
+        assert response.cycle_id in cycles
+        counted.update(outcomes.ratings(response))
+    return dict(counted)
+
+
+async def live(matter: Matter, rng: random.Random) -> None:
+    """Some history of one matter, as agents, customers and time would make it."""
+    for _ in range(rng.randrange(2, 7)):
+        status = (await matter.conversation()).status
+        if status == ConversationStatus.OPEN:
+            await matter.resolve()
+            continue
+        cycle_id = matter.cycle_id
+        assert cycle_id is not None
+        step = rng.choice(["answer", "answer", "rate", "reopen", "silence"])
+        if step == "silence":
+            async with matter.database.begin() as session:
+                await session.execute(
+                    text(
+                        "UPDATE resolution_cycle SET confirm_by = now(), next_at = now() WHERE id = :id AND state = 'pending'"
+                    ),
+                    {"id": cycle_id},
+                )
+            await Confirmer(matter.database, link=str).step()
+        elif step == "reopen":
+            async with matter.database.begin() as session:
+                held = await queries.lock(session, matter.conversation_id)
+                if held.status in (ConversationStatus.RESOLVED, ConversationStatus.CLOSED):
+                    await closing.reopen(session, held, actor=SYSTEM, reason="wrote again")
+        else:
+            given: dict[str, Any] = {"csat": rng.randrange(1, 6), "anonymous": rng.random() < 0.3}
+            if rng.random() < 0.5:
+                given["nps"] = rng.randrange(11)
+            if step == "answer" and status == ConversationStatus.RESOLVED:
+                given["outcome"] = rng.choice(["confirmed", "rejected"])
+            async with matter.database.begin() as session:
+                answer = Answer.model_validate(given)
+                await feedback.answer_receipt(session, cycle_id=cycle_id, answer=answer, via="test")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_equal_to_a_recount_of_random_histories(database: Database, vault: Vault, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(8):
+        matter = await make(database, vault)
+        if rng.random() < 0.4:
+            await matter.change(matter="complaint")
+        await live(matter, rng)
+        if rng.random() < 0.5:
+            await Folder(database).step()
+    assert await totals(database) == await recount(database)
+    await asyncio.gather(*(Folder(database).step() for _ in range(4)))
+    assert await totals(database) == await recount(database)
+
+
+async def test_the_report(database: Database, vault: Vault, supervisor: Caller) -> None:
+    for given in ({"outcome": "confirmed", "csat": 5, "nps": 9}, {"outcome": "rejected", "csat": 2, "nps": 3}):
+        matter = await make(database, vault)
+        cycle = await matter.resolve()
+        async with database.begin() as session:
+            answer = Answer.model_validate(given)
+            await feedback.answer_receipt(session, cycle_id=cycle.id, answer=answer, via="test")
+    found = await supervisor.get("/reports/outcomes", params={"by": ["day", "agent"]})
+    total = found["total"]
+    assert (total["resolved"], total["ratings"], total["csat_average"]) == (2, 2, 3.5)
+    rates = ("confirmation_rate", "reopen_rate", "first_contact_rate", "complaint_rate", "csat", "nps")
+    assert [total[name] for name in rates] == [50, 50, 50, 0, 50, 0]
+    assert {row["day"] for row in found["items"]} == {str(TODAY)}
+    assert [row["agent"]["name"] for row in found["items"]] == ["Ada Secretname"] * 2
+    one = await supervisor.get("/reports/outcomes", params={"agent_id": found["items"][0]["agent"]["id"]})
+    assert one["total"]["resolved"] == 1
+    refused = await supervisor.call(
+        "GET", "/reports/outcomes", params={"from": "2026-02-01", "to": "2026-01-01"}, expect=422
+    )
+    assert refused.json()["field"] == "from"

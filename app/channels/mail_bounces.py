@@ -8,25 +8,14 @@ from dataclasses import dataclass
 from email.message import Message
 from uuid import UUID
 
-from app.channels import mail_headers, mail_reasons
+from app.channels import mail_headers, mail_reasons, mail_returned
 from app.channels.mail_envelope import envelope_message
 from app.channels.mail_headers import Headers
 from app.channels.mail_reasons import Reason
-from app.channels.text import clean, key
+from app.channels.text import clean
 
-TEXT_LIMIT = 60_000
 DETAIL_LIMIT = 500
-RECIPIENTS_LIMIT = 50
-_IDS_LIMIT = 20
 _PARTS_LIMIT = 100
-_STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
-_RETURNED = (
-    "message/rfc822",
-    "text/rfc822-headers",
-    "message/global",
-    "message/global-headers",
-    "message/rfc822-headers",
-)
 _DAEMON = re.compile(r"(?:mailer[-_.]?daemon|post[-_.]?master|mail[-_.]?delivery|mdaemon|mailsystem)", re.IGNORECASE)
 _BODY = re.compile(
     r"Error message below:|Message could not be delivered to|undeliverable to the following|permanent errors?:",
@@ -44,9 +33,6 @@ _COPY = re.compile(
     r"|^[ \t]{0,8}(?:Received|Return-Path):[ \t]"
     r"|^[^\n]{0,60}(?:original\smessage\s(?:follows|headers)|below\sthis\sline|message\sheader\sfollows|unsent\smessage\s(?:below|follows)|message\sfollows|headers\sfollow)[^\n]{0,60}$",
     re.IGNORECASE | re.MULTILINE,
-)
-_ID_FIELD = re.compile(
-    r"^[ \t>]{0,20}Message-ID:[ \t]{0,20}\r?\n?[ \t]{0,20}(<[^<>\s]{3,400}>)", re.IGNORECASE | re.MULTILINE
 )
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _NO_MEMBER = re.compile(r"not\s(?:a\s)?member\s(?:of|\()", re.IGNORECASE)
@@ -93,24 +79,31 @@ def read(
     it came to; `own` is our address, never a failed one."""
     parts = list(_parts(message))
     if complaint := _complaint(message, headers, parts):
-        return Report(True, [complaint], _ids(parts, headers, ""), named)
+        return Report(True, [complaint], mail_returned.ids(parts, headers, ""), named)
     if message.get_content_type() == "multipart/report" and (receipt := _receipt(parts)):
         return receipt
-    blocks = [block for part in parts if part.get_content_type() in _STATUS_TYPES for block in _blocks(part)]
-    text = "\n".join(texts)[:TEXT_LIMIT]
+    blocks = [
+        block
+        for part in parts
+        if part.get_content_type() in mail_returned.STATUS_TYPES
+        for block in mail_returned.blocks(part)
+    ]
+    text = "\n".join(texts)[: mail_returned.TEXT_LIMIT]
     returned = _looks_returned(headers, text, empty_sender=empty_sender, named=named is not None)
     if _is_report(message) or (blocks and (returned or empty_sender)):
         known = [found for block in blocks if (found := _recipient(block, _lead(text)))]
         known = known or _guessed(headers, parts, text, own)
         for block in blocks:
             named = named or envelope_message(block.raw("original-envelope-id"))
-        return Report(False, _once(known)[:RECIPIENTS_LIMIT], _ids(parts, headers, text), named)
+        return Report(
+            False, _once(known)[: mail_returned.RECIPIENTS_LIMIT], mail_returned.ids(parts, headers, text), named
+        )
     if not returned:
         return None
     guessed = _guessed(headers, parts, text, own)
     if not guessed and named is None:
         return None
-    return Report(False, guessed, _ids(parts, headers, text), named)
+    return Report(False, guessed, mail_returned.ids(parts, headers, text), named)
 
 
 def _is_report(message: Message) -> bool:
@@ -134,12 +127,6 @@ def _parts(message: Message) -> Iterator[Message]:
             waiting.extend(child for child in payload if isinstance(child, Message))
 
 
-def _blocks(part: Message) -> list[Headers]:
-    payload = part.get_payload()
-    children = [child for child in payload if isinstance(child, Message)] if isinstance(payload, list) else []
-    return [Headers(child) for child in children[: RECIPIENTS_LIMIT + 1]]
-
-
 def _complaint(message: Message, headers: Headers, parts: Sequence[Message]) -> Failed | None:
     """An abuse report by a mailbox provider (ARF): somebody has pressed "this is spam"."""
     reported = parts if message.get_content_type() == "multipart/report" else ()
@@ -150,8 +137,8 @@ def _complaint(message: Message, headers: Headers, parts: Sequence[Message]) -> 
     kind = (fields.raw("feedback-type") or "abuse").strip().lower()
     to = fields.raw("original-rcpt-to") or fields.raw("removal-recipient") or headers.raw("x-hmxmroriginalrecipient")
     if not to:
-        returned = next((part for part in parts if part.get_content_type() in _RETURNED), None)
-        original = _returned(returned) if returned is not None else None
+        returned = next((part for part in parts if part.get_content_type() in mail_returned.RETURNED), None)
+        original = mail_returned.header_of(returned) if returned is not None else None
         to = original.raw("to") if original is not None else None
     address = next((box.address for box in mail_headers.mailboxes(to or "")), None)
     reason = (
@@ -176,67 +163,7 @@ def _feedback_fields(part: Message) -> Headers:
     payload = part.get_payload()
     if isinstance(payload, list) and payload and isinstance(payload[0], Message):
         return Headers(payload[0])
-    return _headers_in(str(payload))
-
-
-def _headers_in(text: str) -> Headers:
-    """Fields in a text, as far as they go."""
-    made = Message()
-    name = value = ""
-    for line in text[:TEXT_LIMIT].splitlines():
-        if not line.strip():
-            if name:
-                break
-            continue
-        if line[:1] in " \t" and name:
-            value += " " + line.strip()
-            continue
-        if name:
-            made[name] = value
-        name, _, value = line.partition(":")
-        if not re.fullmatch(r"[!-9;-~]{1,100}", name):
-            name = ""
-    if name:
-        made[name] = value.strip()
-    return Headers(made)
-
-
-def _returned(part: Message) -> Headers | None:
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        return Headers(payload[0]) if payload and isinstance(payload[0], Message) else None
-    try:
-        data = part.get_payload(decode=True)
-    except (ValueError, LookupError, AssertionError, TypeError):
-        data = None
-    return _headers_in(data[:TEXT_LIMIT].decode("utf-8", "replace") if isinstance(data, bytes) else str(payload))
-
-
-def _ids(parts: Sequence[Message], headers: Headers, text: str) -> list[str]:
-    """The returned mail's own id, ids in the text, and what the report says it answers."""
-    found: list[str] = []
-    for part in parts:
-        if part.get_content_type() in _RETURNED and (original := _returned(part)) is not None:
-            found += original.ids("message-id")
-    found += [known for match in _ID_FIELD.findall(text) if (known := key(match))]
-    if not found:
-        found = [known for part in parts if (known := _id_inside(part))]
-        # Torn reports have its header as a block of the report, or as that of a part.
-        inner = [*(block for part in parts if part.get_content_type() in _STATUS_TYPES for block in _blocks(part))]
-        found += [known for block in (*inner, *map(Headers, parts[1:])) for known in block.ids("message-id")]
-    found += [*headers.ids("in-reply-to"), *headers.ids("references"), *headers.ids("x-original-message-id")]
-    return list(dict.fromkeys(found))[:_IDS_LIMIT]
-
-
-def _id_inside(part: Message) -> str | None:
-    """Some return the header as a text, a file, or below the last boundary."""
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        text = part.epilogue or ""
-    else:
-        text = str(payload) if part.get_content_maintype() in ("text", "application") else ""
-    match = _ID_FIELD.search(text[:TEXT_LIMIT])
-    return key(match[1]) if match else None
+    return mail_returned.fields_in(str(payload))
 
 
 def _recipient(block: Headers, lead: str) -> Failed | None:
@@ -310,7 +237,7 @@ def _guessed(headers: Headers, parts: Sequence[Message], text: str, own: str) ->
     recipient of the returned mail."""
     lead = _lead(text)
     listed = headers.mailboxes("x-failed-recipients")
-    sent_to = [box.address for box in _returned_to(parts, text[len(lead) :])]
+    sent_to = [box.address for box in mail_returned.sent_to(parts, text[len(lead) :])]
     named = [found.lower() for found in _NAMED.findall(lead)]
     mentioned = [found.lower().rstrip(".") for found in _ADDRESS.findall(lead)]
     addresses = [box.address for box in listed] or [*named, *(a for a in sent_to if a in mentioned), *mentioned]
@@ -324,19 +251,11 @@ def _guessed(headers: Headers, parts: Sequence[Message], text: str, own: str) ->
     status, reply = mail_reasons.enhanced(lead), mail_reasons.reply_code(lead)
     delayed = reason is Reason.DELAYED
     # Without a mark, only the first address is surely the one that failed: others may be signatures or helpers.
-    chosen = kept[:RECIPIENTS_LIMIT] if listed else kept[:1]
+    chosen = kept[: mail_returned.RECIPIENTS_LIMIT] if listed else kept[:1]
     return [
         Failed(a, "delayed" if delayed else "failed", reason, status=status, reply=reply, detail=_said_of(lead, a))
         for a in chosen
     ]
-
-
-def _returned_to(parts: Sequence[Message], copy: str) -> list[mail_headers.Mailbox]:
-    for part in parts:
-        if part.get_content_type() in _RETURNED and (original := _returned(part)) is not None:
-            return original.mailboxes("x-envelope-to", "to")
-    found = re.search(r"^[ \t>]{0,20}To:[ \t]([^\n]{3,300})", copy, re.IGNORECASE | re.MULTILINE)
-    return mail_headers.mailboxes(found[1]) if found else []
 
 
 def _said_of(lead: str, address: str) -> str:

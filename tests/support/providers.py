@@ -81,7 +81,7 @@ class HttpServer:
         async with asyncio.timeout(within):
             while True:
                 for _, _, body in self.requests:
-                    found: dict[str, Any] = orjson.loads(body)
+                    found: dict[str, Any] = orjson.loads(body or b"{}")
                     if where(found):
                         return found
                 self.arrived.clear()

@@ -18,7 +18,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import catalog as catalogs
 from app.catalog import CatalogCache
-from app.channels.base import Parsed
 from app.channels.config import split
 from app.channels.mail_config import MailConfig
 from app.db import Database
@@ -303,6 +302,16 @@ async def test_a_cut_connection_is_made_again(house: House) -> None:
             await house.has(channel, "meanwhile", "later")
 
 
+async def test_a_server_without_idle_is_asked_now_and_then(house: House) -> None:
+    async with Wire(house.dovecot.imap_port, lambda said: said.replace(b" IDLE", b" XDLE")) as wire:
+        user = f"care-{secrets.token_hex(3)}@shop.example"
+        channel, _ = await house.channel(url=house.dovecot.url(user, port=wire.port), imap_poll_s=1)
+        async with house.process():
+            await house.is_(channel, MailboxState.WATCHING)
+            await deliver(house, user, mail("asked for"))
+            await house.has(channel, "asked for")
+
+
 async def test_two_processes_share_nothing_but_the_mailbox(house: House) -> None:
     channel, user = await house.channel(imap_batch=3)
     expected = [f"mail {number:02}" for number in range(30)]
@@ -464,7 +473,3 @@ async def test_a_channel_that_is_switched_off_is_read_no_more(house: House) -> N
 async def test_nothing_is_asked_of_the_database_without_a_mailbox(house: House) -> None:
     async with house.process() as process:
         assert await process.mailboxes.step() is None
-
-
-def test_an_empty_call_says_nothing() -> None:
-    assert not Parsed().messages

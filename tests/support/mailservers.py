@@ -275,8 +275,9 @@ alias_maps =
 alias_database =
 local_recipient_maps =
 virtual_mailbox_domains = customer.example, shop.example, xn--bcher-kva.example
-virtual_mailbox_maps = inline:{{ {{ grace@customer.example = yes }}, {{ archive@shop.example = yes }}, {{ care@shop.example = yes }},
+virtual_mailbox_maps = inline:{{ {{ grace@customer.example = yes }}, {{ gone@customer.example = yes }}, {{ archive@shop.example = yes }}, {{ bounces@shop.example = yes }}, {{ care@shop.example = yes }},
   {{ jörg@customer.example = yes }}, {{ ida@xn--bcher-kva.example = yes }} }}
+transport_maps = inline:{{ {{ gone@customer.example = fail: }} }}
 virtual_transport = lmtp:inet:127.0.0.1:{self.dovecot.lmtp_port}
 recipient_delimiter = +
 message_size_limit = 200000
@@ -303,6 +304,8 @@ smtpd_recipient_restrictions = reject_unauth_destination
         programs["retry"] = "error"
         sockets += [f"{name} unix - - n - 0 {programs.get(name, name)}" for name in names]
         sockets += ["anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache", "flush unix n - n 1000? 0 flush"]
+        # It takes the mail first and finds out later that nobody is there (67: EX_NOUSER).
+        sockets += ["fail unix - n n - - pipe flags=R user=nobody argv=/bin/sh -c {exit 67}"]
         sockets += ["showq unix n - n - - showq", "postlog unix-dgram n - n - 1 postlogd"]
         return f"127.0.0.1:{self.port} inet n - n - - smtpd\n" + "\n".join(sockets) + "\n"
 

@@ -61,11 +61,11 @@ class Peer:
 
 
 class Wire(Peer):
-    """Carries bytes to the server on `port` and back."""
+    """Carries bytes to the server on `port` and back; `change` may alter what the server says."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, change: Callable[[bytes], bytes] = bytes) -> None:
         super().__init__(self._carry)
-        self._to = port
+        self._to, self._change = port, change
         self.refusing = False
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,8 +74,8 @@ class Wire(Peer):
         other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._to)
         try:
             ways = [
-                asyncio.create_task(_copy(reader, other_writer)),
-                asyncio.create_task(_copy(other_reader, writer)),
+                asyncio.create_task(_copy(reader, other_writer, bytes)),
+                asyncio.create_task(_copy(other_reader, writer, self._change)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -89,7 +89,7 @@ class Wire(Peer):
                 await other_writer.wait_closed()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[[bytes], bytes]) -> None:
     while data := await reader.read(65_536):
-        writer.write(data)
+        writer.write(change(data))
         await writer.drain()

@@ -213,6 +213,42 @@ async def _break_and_mend(house: House) -> None:
     assert (await state_of(house, channel_id))["state"] == "ok"
 
 
+async def test_while_one_message_finds_out_every_process_waits(house: House) -> None:
+    async with tuned(house, breaker_failures=1, breaker_pause_s=100) as tuned_house:
+        await _one_at_a_time(tuned_house)
+
+
+async def _one_at_a_time(house: House) -> None:
+    world, going, go = {"failing": True}, asyncio.Event(), asyncio.Event()
+
+    async def answer(outgoing: Outgoing) -> Sent:
+        if world["failing"]:
+            raise SendError(SendFailure.RETRY, "HTTP 503")
+        going.set()
+        await go.wait()
+        return Sent()
+
+    adapter = FakeAdapter(answer=answer)
+    channel_id = await house.channel(adapter)
+    for _ in range(6):
+        await house.write(await house.conversation(channel_id))
+    one, other = house.sender(limits=Limits(per_channel=1)), house.sender(limits=Limits(per_channel=3))
+    await step_and_settle(one)
+    world["failing"] = False
+    await end_the_wait(house)
+    await one.step()
+    await going.wait()
+    for _ in range(3):
+        await step_and_settle(other)
+        await one.step()
+    assert len(adapter.calls) == 2
+    go.set()
+    await one.idle()
+    async with house.sending() as running:
+        await running.until_empty()
+    assert len(adapter.calls) == 1 + 6
+
+
 async def test_failures_that_are_not_in_a_row_open_nothing(house: House) -> None:
     async with tuned(house, breaker_failures=3) as tuned_house:
         await _stumble(tuned_house)

@@ -6,7 +6,18 @@ from typing import Any, ClassVar
 import httpx
 
 from app.channels import meta, meta_graph, meta_messaging, meta_profile, meta_send
-from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, Profile, RemoteFile, Reply, Sender, Sent
+from app.channels.base import (
+    Call,
+    Capabilities,
+    ConfigModel,
+    Outgoing,
+    Parsed,
+    Profile,
+    RemoteFile,
+    Reply,
+    Sender,
+    Sent,
+)
 from app.channels.messenger_config import MessengerConfig
 from app.channels.meta_graph import Graph
 from app.channels.meta_messaging import Account

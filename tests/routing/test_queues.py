@@ -158,8 +158,8 @@ async def test_a_reopened_matter_is_as_old_as_its_reopening(world: World) -> Non
     async with world.holding(conversation) as (session, held):
         session.add(
             ResolutionCycle(
-                conversation_id=held.id, number=1, state="rejected", problem="p", resolution="r", commitment="c",
-                decided_at=reopened,
+                conversation_id=held.id, channel_id=held.channel_id, number=1, state="rejected", problem="p", resolution="r",
+                commitment="c", decided_at=reopened,
             )
         )  # fmt: skip
         held.cycle = 2

@@ -421,6 +421,7 @@ def test_a_call_that_nobody_takes() -> None:
         "ringing",
         "inbound",
     )
+    assert ringing.sender is not None
     assert (ringing.sender.value, ringing.at) == ("861", NOW)
     assert (missed.key, missed.state, missed.cause, missed.duration_s) == (
         "wacid.1:terminate",
@@ -433,6 +434,7 @@ def test_a_call_that_nobody_takes() -> None:
 def test_a_call_that_we_made() -> None:
     end = {"id": "c", "from": "4930123", "to": "861", "event": "terminate", "direction": "BUSINESS_INITIATED"}
     (ended,) = parse(envelope("calls", calls=[{**end, "status": "COMPLETED", "duration": 120}])).calls
+    assert ended.sender is not None
     assert (ended.state, ended.direction, ended.duration_s, ended.sender.value) == ("ended", "outbound", 120.0, "861")
     status = {"id": "c", "type": "call", "status": "ACCEPTED", "recipient_id": "861", "timestamp": "1795334400"}
     (answered,) = parse(envelope("calls", statuses=[status])).calls

@@ -16,7 +16,10 @@ SHIPPED = ClosingPolicy(
     confirm_after_s=259_200,
     remind_after_s=[86_400],
 )
-_KEPT = ("code", "version", "confirm_after_s", "remind_after_s", "reopen_window_s", "survey", "survey_gap_s")
+_KEPT = (
+    "code", "version", "confirm_after_s", "remind_after_s", "reopen_window_s", "survey", "survey_gap_s",
+    "low_csat", "low_nps", "recovery_due_s", "follow_up_grace_s",
+)  # fmt: skip
 
 
 def choose(policies: Sequence[ClosingPolicy], facts: Facts) -> ClosingPolicy:
@@ -28,6 +31,18 @@ def choose(policies: Sequence[ClosingPolicy], facts: Facts) -> ClosingPolicy:
 def snapshot(policy: ClosingPolicy) -> dict[str, Any]:
     """What a cycle remembers of it, so that a later change of the policy does not reach back."""
     return {name: getattr(policy, name) for name in _KEPT}
+
+
+def is_low(policy: Mapping[str, Any], *, csat: int | None, nps: int | None) -> bool:
+    """Whether such a rating is to be made good. Cycles of before remember no limits: the shipped ones count."""
+    limits = {"low_csat": SHIPPED.low_csat, "low_nps": SHIPPED.low_nps, **policy}
+    given = ((csat, limits["low_csat"]), (nps, limits["low_nps"]))
+    return any(value is not None and limit is not None and value <= limit for value, limit in given)
+
+
+def recovery_due_s(policy: Mapping[str, Any]) -> float:
+    """How long a recovery may take."""
+    return float(policy.get("recovery_due_s", SHIPPED.recovery_due_s))
 
 
 def confirm_by(policy: Mapping[str, Any], since: datetime) -> datetime | None:

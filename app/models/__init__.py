@@ -26,6 +26,7 @@ from app.models.outbound import (  # noqa: E402
 )
 from app.models.outcomes import Outcome, OutcomeDelta  # noqa: E402
 from app.models.people import Agent, AgentSession, ApiToken  # noqa: E402
+from app.models.recovery import FollowUp, RecoveryTask  # noqa: E402
 from app.models.routing import (  # noqa: E402
     Assignment,
     Classification,
@@ -74,8 +75,8 @@ __all__ = [
     "Agent", "AgentRead", "AgentSession", "ApiToken", "Assignment", "Attachment", "AutomaticMail", "Boost", "Calendar", "Call", "CalendarVersion", "CallToken", "CannedReply",
     "CategorySetting", "Channel", "ChannelCursor", "ChannelState", "Classification", "ClassificationRule", "ClosingPolicy", "Complaint", "ComplaintCause", "ComplaintStep",
     "Consent", "Contact", "ContactIdentity", "ContactRefusal", "Conversation", "CorrectiveAction",
-    "DeliveryAttempt", "Event", "FormCount", "FormSeen", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "Mailbox", "MediaFetch",
+    "DeliveryAttempt", "Event", "FollowUp", "FormCount", "FormSeen", "GradedResponse", "IdempotencyKey", "InboundJournal", "Instance", "Mailbox", "MediaFetch",
     "Message", "MessageTemplate", "Offer", "OrphanStatus", "Outbox", "Outcome", "OutcomeDelta", "ParkedMail", "Participant", "ProfileLookup", "Queue", "QueueCount", "QueueDelta", "QueueEntry", "QueueMember",
-    "QueueTeam", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
+    "QueueTeam", "RecoveryTask", "ResolutionCycle", "RoutingDecision", "SlaAction", "SlaAttainment", "SlaAttainmentDelta", "SlaClock", "SlaJob", "SlaPause", "SlaPolicy", "SurveyResponse", "Team", "TeamMember",
     "Visitor", "WebhookBreaker", "WebhookCursor", "WebhookDelivery", "WebhookEndpoint", "WebhookLane", "metadata",
 ]  # fmt: skip

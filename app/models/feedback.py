@@ -17,7 +17,9 @@ class ClosingPolicy(SQLModel, table=True):
 
     A receipt that is not answered is asked about again after each of `remind_after_s`, and taken as confirmed after
     `confirm_after_s` (None: never). A message within `reopen_window_s` of closing goes on with the same matter, a later
-    one follows it up. A contact who was asked to rate us within `survey_gap_s` is not asked again.
+    one follows it up. A contact who was asked to rate us within `survey_gap_s` is not asked again. A rating of `low_csat`
+    or `low_nps` at most (None: none) opens a recovery task, due within `recovery_due_s`. A follow-up is missed when
+    nothing is known of it `follow_up_grace_s` after its time.
     """
 
     __tablename__ = "closing_policy"
@@ -25,6 +27,10 @@ class ClosingPolicy(SQLModel, table=True):
         CheckConstraint("confirm_after_s > 0", name="confirm_after_positive"),
         CheckConstraint("reopen_window_s >= 0", name="reopen_window_not_negative"),
         CheckConstraint("survey_gap_s >= 0", name="survey_gap_not_negative"),
+        CheckConstraint("low_csat BETWEEN 1 AND 5", name="low_csat"),
+        CheckConstraint("low_nps BETWEEN 0 AND 10", name="low_nps"),
+        CheckConstraint("recovery_due_s > 0", name="recovery_due_positive"),
+        CheckConstraint("follow_up_grace_s >= 0", name="follow_up_grace_not_negative"),
     )
     id: UUID = Id()
     code: str = Word(unique=True)
@@ -36,6 +42,10 @@ class ClosingPolicy(SQLModel, table=True):
     reopen_window_s: float = 604_800
     survey: bool = True
     survey_gap_s: float = 2_592_000
+    low_csat: int | None = 2
+    low_nps: int | None = 6
+    recovery_due_s: float = 86_400
+    follow_up_grace_s: float = 3_600
     active: bool = True
     version: int = 1
     created_at: datetime = Now()

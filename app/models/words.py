@@ -69,6 +69,55 @@ class CorrectiveStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class RecoveryCause(StrEnum):
+    """Why something is to be made good."""
+
+    LOW_SCORE = "low_score"
+    REJECTION = "rejection"
+    BY_HAND = "by_hand"
+
+
+class RecoveryState(StrEnum):
+    """Of a recovery task: `done` by us, then confirmed by the customer, or it failed."""
+
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Remedy(StrEnum):
+    APOLOGY = "apology"
+    COMPENSATION = "compensation"
+    FURTHER_WORK = "further_work"
+
+
+class FollowUpKind(StrEnum):
+    CALL = "call"
+    MESSAGE = "message"
+    VISIT = "visit"
+
+
+class FollowUpState(StrEnum):
+    """That one is due or missed follows from its time."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class FollowUpOutcome(StrEnum):
+    """What a return contact brought; `rescheduled` makes the next one."""
+
+    REACHED = "reached"
+    NOT_REACHED = "not_reached"
+    SOLVED = "solved"
+    NOT_SOLVED = "not_solved"
+    RESCHEDULED = "rescheduled"
+
+
 class ConversationStatus(StrEnum):
     OPEN = "open"
     WAITING_ON_CUSTOMER = "waiting_on_customer"

@@ -40,6 +40,8 @@ router = api_router("closing policies")
 _WHAT = "closing policy"
 Span = Annotated[float, Field(gt=0, le=31_536_000, description="seconds")]
 Window = Annotated[float, Field(ge=0, le=31_536_000, description="seconds")]
+Score = Annotated[int, Field(ge=1, le=5)]
+Likelihood = Annotated[int, Field(ge=0, le=10)]
 Reminders = Annotated[list[Span], Field(max_length=10)]
 
 
@@ -48,7 +50,8 @@ class NewClosingPolicy(Body):
 
     A receipt without an answer is asked about again after each of `remind_after_s`, and taken as confirmed after
     `confirm_after_s` (null: never). A message within `reopen_window_s` of closing reopens the matter. `survey`: ask for
-    a rating, but nobody twice within `survey_gap_s`.
+    a rating, but nobody twice within `survey_gap_s`. A rating of `low_csat` or `low_nps` at most (null: none) opens a
+    recovery task, due within `recovery_due_s`; a follow-up is missed `follow_up_grace_s` after its time.
     """
 
     code: Code
@@ -60,6 +63,10 @@ class NewClosingPolicy(Body):
     reopen_window_s: Window = SHIPPED.reopen_window_s
     survey: bool = True
     survey_gap_s: Window = SHIPPED.survey_gap_s
+    low_csat: Score | None = SHIPPED.low_csat
+    low_nps: Likelihood | None = SHIPPED.low_nps
+    recovery_due_s: Span = SHIPPED.recovery_due_s
+    follow_up_grace_s: Window = SHIPPED.follow_up_grace_s
     active: bool = True
 
 
@@ -72,10 +79,25 @@ class ClosingPolicyChange(Body):
     reopen_window_s: Window | None = None
     survey: bool | None = None
     survey_gap_s: Window | None = None
+    low_csat: Score | None = None
+    low_nps: Likelihood | None = None
+    recovery_due_s: Span | None = None
+    follow_up_grace_s: Window | None = None
     active: bool | None = None
 
     _not_null = model_validator(mode="after")(
-        not_null("name", "position", "match", "remind_after_s", "reopen_window_s", "survey", "survey_gap_s", "active")
+        not_null(
+            "name",
+            "position",
+            "match",
+            "remind_after_s",
+            "reopen_window_s",
+            "survey",
+            "survey_gap_s",
+            "recovery_due_s",
+            "follow_up_grace_s",
+            "active",
+        )  # fmt: skip
     )
 
 
@@ -90,6 +112,10 @@ class ClosingPolicyShape(Shape):
     reopen_window_s: float
     survey: bool
     survey_gap_s: float
+    low_csat: int | None
+    low_nps: int | None
+    recovery_due_s: float
+    follow_up_grace_s: float
     active: bool
     version: int
     created_at: Moment

@@ -53,6 +53,7 @@ def compose(config: MailConfig, outgoing: Outgoing, *, to: str) -> EmailMessage:
         mail["Reply-To"] = _address(config.from_name, f"{_reply_local(config, outgoing)}@{config.domain}")
     if outgoing.kind != "reply":
         mail["Auto-Submitted"] = "auto-generated"
+        mail["X-Loop"] = config.address
         mail["X-Auto-Response-Suppress"] = "All"
     if config.inbound == "postmark":
         mail["X-PM-Metadata-roundtrip"] = outgoing.message_id.hex  # its news name no Message-ID, but this

@@ -62,6 +62,7 @@ def test_a_long_chain_keeps_its_beginning_and_its_end() -> None:
 def test_a_receipt_says_that_a_machine_wrote_it() -> None:
     mail = composed(kind="receipt")
     assert (mail["auto-submitted"], mail["x-auto-response-suppress"]) == ("auto-generated", "All")
+    assert mail["x-loop"] == mail["from"].addresses[0].addr_spec
     assert parse_mail(mail.as_bytes(), address="ana@home.example").automatic
 
 

@@ -63,6 +63,12 @@ class ConversationShape(Shape):
         return cls.model_validate(shapes.conversation(row))
 
 
+class ListedConversation(ConversationShape):
+    """With what its channel takes now."""
+
+    capabilities: ConversationCapabilities
+
+
 class PendingOffer(Shape):
     """Who is being asked to take it, until when."""
 

@@ -23,6 +23,7 @@ from app.desk.endpoints.conversation_shapes import (
     ConversationDetail,
     ConversationShape,
     EventShape,
+    ListedConversation,
     MessageShape,
     ParticipantShape,
     PendingOffer,
@@ -52,7 +53,7 @@ async def list_conversations(
     unassigned: Annotated[bool | None, Query(description="true: nobody has it")] = None,
     channel_type: Annotated[str | None, Query(max_length=50)] = None,
     updated_after: Annotated[AwareDatetime | None, Query(description="changed after this moment")] = None,
-) -> Page[ConversationShape]:
+) -> Page[ListedConversation]:
     """Newest first."""
     equal = {
         Conversation.status: status,
@@ -76,7 +77,15 @@ async def list_conversations(
         wanted += [col(Conversation.updated_at) > updated_after, col(Conversation.id).in_(changed)]
     statement = select(Conversation).where(visible_filter(principal), *wanted)
     rows, cursor = await page_of(session, statement, col(Conversation.id), paging, newest_first=True)
-    return Page(items=[ConversationShape.of(row) for row in rows], next_cursor=cursor)
+    known = await reach.of_many(session, [row.id for row in rows])
+    items = [
+        ListedConversation(
+            **ConversationShape.of(row).model_dump(),
+            capabilities=ConversationCapabilities.model_validate(reach.shape(known[row.id])),
+        )
+        for row in rows
+    ]
+    return Page(items=items, next_cursor=cursor)
 
 
 def _of_team(team_id: UUID) -> ColumnElement[bool]:

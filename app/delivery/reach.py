@@ -133,9 +133,7 @@ def _json(value: Any) -> Any:
     return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
-def why_not(
-    reach: Reach, *, by_agent: bool, template: bool, anyway: bool = False, needs: int = 1
-) -> Problem | None:
+def why_not(reach: Reach, *, by_agent: bool, template: bool, anyway: bool = False, needs: int = 1) -> Problem | None:
     """The reason for which a message may not go out now; None when it may.
 
     `anyway`: the agent knows that the address did not work, and wants it tried. It `needs` so many messages.

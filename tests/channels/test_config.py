@@ -85,7 +85,7 @@ def test_what_is_secret() -> None:
         "webchat": {"identity_secret"},
         "partner": {"secret", "previous_secrets"},
         "telegram": {"bot_token", "secret_token"},
-        "email": {"smtp_url", "imap_url"},
+        "email": {"smtp_url", "imap_url", "inbound_secret", "mailgun_signing_key"},
         **{name: {"app_secret", "verify_token", "access_token"} for name in ("whatsapp", "messenger", "instagram")},
         "wechat": {"app_secret", "token", "encoding_aes_key"},
         "wecom": {"secret", "token", "encoding_aes_key"},

@@ -275,14 +275,14 @@ async def test_a_mailbox_numbered_anew_brings_nothing_twice(house: House) -> Non
         await deliver(house, user, mail("one"), mail("two"))
         await house.has(channel, "one", "two")
     before = await house.row(channel)
-    await asyncio.to_thread(house.dovecot.number_anew, user)
+    await asyncio.to_thread(house.dovecot.number_anew, user, without="one")
     await deliver(house, user, mail("three"))
     async with house.process():
         await house.has(channel, "one", "two", "three")
         after = await house.is_(channel, MailboxState.WATCHING)
     assert before is not None
     assert after.uid_validity == (before.uid_validity or 0) + 1
-    assert after.last_uid > 1000
+    assert after.last_uid == before.last_uid == 2  # by its number alone, the new mail would count as read
 
 
 async def test_a_cut_connection_is_made_again(house: House) -> None:
@@ -355,9 +355,13 @@ async def test_who_lost_its_turn_stores_nothing(house: House) -> None:
         reached.set()
         await go_on.wait()
 
+    async def unaware() -> None:
+        """Only the cursor itself can tell it."""
+
     async with house.process() as process:
         process.intake.before = wait
         await house.is_(channel, MailboxState.WATCHING)
+        process.mailboxes._renew = unaware  # type: ignore[method-assign]
         await deliver(house, user, mail("held"))
         await asyncio.wait_for(reached.wait(), 60)
         async with house.database.begin() as session:

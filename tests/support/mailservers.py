@@ -203,15 +203,16 @@ protocol lmtp {{
             _, found = client.fetch("1:*", "(FLAGS)")
             return [one.decode() for one in found if isinstance(one, bytes)]
 
-    def number_anew(self, user: str) -> None:
-        """Another UIDVALIDITY, other UIDs: as after a mailbox was restored from a backup."""
+    def number_anew(self, user: str, *, without: str) -> None:
+        """Another UIDVALIDITY, and UIDs from 1 on: as after a mailbox was restored from a backup, but for one mail."""
         folder = self.home / "mail" / user
         head = (folder / "dovecot-uidlist").read_text().split("\n", 1)[0]
         found = re.search(r"V(\d+)", head)
         assert found is not None
-        for name in folder.glob("dovecot*"):
-            name.unlink()
-        (folder / "dovecot-uidlist").write_text(f"3 V{int(found[1]) + 1} N1001\n")
+        lost = [path for path in (*folder.glob("cur/*"), *folder.glob("new/*")) if without in path.read_text()]
+        for path in (*folder.glob("dovecot*"), *lost):
+            path.unlink()
+        (folder / "dovecot-uidlist").write_text(f"3 V{int(found[1]) + 1} N1\n")
         shutil.chown(folder / "dovecot-uidlist", "dovecot", "dovecot")
 
     def kick(self, user: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from app.background import Loop
 from app.catalog import CatalogCache
 from app.channels.base import InboundMessage, RemoteFile, Sender
 from app.channels.telegram import TelegramAdapter
-from app.channels.telegram_parse import parse_update
+from app.channels.telegram_updates import parse_update
 from app.context import Context
 from app.db import Database
 from app.delivery.backoff import Schedule
@@ -92,10 +92,12 @@ class Room:
     telegram: FileServer
     fetchers: list[Fetcher] = field(default_factory=list)
 
-    def fetcher(self, *, schedule: Schedule = AT_ONCE, lease_s: float = 60) -> Fetcher:
+    def fetcher(
+        self, *, schedule: Schedule = AT_ONCE, lease_s: float = 60, poke: Callable[[], None] = lambda: None
+    ) -> Fetcher:
         made = Fetcher(
             self.database, self.catalog, self.settings, self.http, self.files,
-            poke=lambda: None, schedule=schedule, lease_s=lease_s,
+            poke=poke, schedule=schedule, lease_s=lease_s,
         )  # fmt: skip
         self.fetchers.append(made)
         return made
@@ -233,8 +235,7 @@ async def test_a_server_error_is_tried_again(room: Room) -> None:
     room.telegram.statuses = [500, 503]
     stored = await room.photo()
     wake = asyncio.Event()
-    fetcher = room.fetcher()
-    fetcher._poke = wake.set
+    fetcher = room.fetcher(poke=wake.set)
     loop, stopping = Loop("fetcher", fetcher.step, wake, tick_s=30), asyncio.Event()
     running = asyncio.create_task(loop.run(stopping))
     async with asyncio.timeout(10):
@@ -336,7 +337,7 @@ async def test_two_fetchers_bring_each_file_once(room: Room) -> None:
     async with asyncio.timeout(20):
         while await room.rows(MediaFetch):
             await asyncio.gather(*(fetcher.step() for fetcher in fetchers for _ in range(2)))
-            assert all(len(fetcher._tasks) <= 8 for fetcher in fetchers)
+            assert all(len(fetcher._flight) <= 8 for fetcher in fetchers)
             await asyncio.gather(*(fetcher.idle() for fetcher in fetchers))
     assert len(room.telegram.downloads) == len(set(room.telegram.downloads)) == 20
     assert len(await room.rows(Attachment)) == len(await room.updates()) == 20

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import Field, model_validator
-from sqlmodel import col, select
 
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints import coded
 from app.desk.endpoints.policy_shapes import Match
 from app.desk.endpoints.shared import (
     Body,
@@ -21,14 +21,8 @@ from app.desk.endpoints.shared import (
     Shape,
     Small,
     api_router,
-    change,
-    locked,
     not_null,
     one,
-    page_of,
-    record,
-    require_version,
-    save,
     tag,
 )
 from app.edge import SessionDep
@@ -37,7 +31,7 @@ from app.feedback.policy import SHIPPED
 from app.models import ClosingPolicy
 
 router = api_router("closing policies")
-_WHAT = "closing policy"
+_WHAT = "closing_policy"
 Span = Annotated[float, Field(gt=0, le=31_536_000, description="seconds")]
 Window = Annotated[float, Field(ge=0, le=31_536_000, description="seconds")]
 Score = Annotated[int, Field(ge=1, le=5)]
@@ -97,7 +91,7 @@ class ClosingPolicyChange(Body):
             "recovery_due_s",
             "follow_up_grace_s",
             "active",
-        )  # fmt: skip
+        )
     )
 
 
@@ -135,9 +129,7 @@ async def create_closing_policy(
 ) -> ClosingPolicyShape:
     row = ClosingPolicy(**given.model_dump())
     _check(row)
-    await save(session, row)
-    await record(session, principal, "closing_policy.created", id=row.id, code=row.code)
-    tag(response, row)
+    await coded.created(session, response, principal, row, _WHAT)
     return ClosingPolicyShape.model_validate(row)
 
 
@@ -145,20 +137,14 @@ async def create_closing_policy(
 async def list_closing_policies(
     session: SessionDep, _: Supervisor, paging: PagingDep, active: bool | None = None, code: str | None = None
 ) -> Page[ClosingPolicyShape]:
-    statement = select(ClosingPolicy)
-    if active is not None:
-        statement = statement.where(col(ClosingPolicy.active) == active)
-    if code is not None:
-        statement = statement.where(col(ClosingPolicy.code) == code)
-    rows, cursor = await page_of(session, statement, col(ClosingPolicy.id), paging)
-    return Page(items=[ClosingPolicyShape.model_validate(row) for row in rows], next_cursor=cursor)
+    return await coded.listed(session, ClosingPolicy, ClosingPolicyShape, paging, active=active, code=code)
 
 
 @router.get("/closing-policies/{policy_id}")
 async def get_closing_policy(
     policy_id: UUID, response: Response, session: SessionDep, _: Supervisor
 ) -> ClosingPolicyShape:
-    row = await one(session, ClosingPolicy, policy_id, _WHAT)
+    row = await one(session, ClosingPolicy, policy_id, _WHAT.replace("_", " "))
     tag(response, row)
     return ClosingPolicyShape.model_validate(row)
 
@@ -173,20 +159,11 @@ async def change_closing_policy(
     principal: Admin,
 ) -> ClosingPolicyShape:
     """For what is resolved from now on: receipts that are out keep their times."""
-    row = await locked(session, ClosingPolicy, policy_id, _WHAT)
-    require_version(request, row)
-    changed = change(row, given.given())
-    _check(row)
-    await save(session, row, new_version=True)
-    await record(session, principal, "closing_policy.updated", id=row.id, code=row.code, changed=changed)
-    tag(response, row)
+    row = await coded.changed(session, request, response, principal, ClosingPolicy, policy_id, given, _WHAT, _check)
     return ClosingPolicyShape.model_validate(row)
 
 
 @router.delete("/closing-policies/{policy_id}", status_code=204)
 async def deactivate_closing_policy(policy_id: UUID, session: SessionDep, principal: Admin) -> None:
     """It is not used any more; without any, the shipped figures count."""
-    row = await locked(session, ClosingPolicy, policy_id, _WHAT)
-    if change(row, {"active": False}):
-        await save(session, row, new_version=True)
-        await record(session, principal, "closing_policy.deactivated", id=row.id, code=row.code)
+    await coded.deactivated(session, principal, ClosingPolicy, policy_id, _WHAT)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import Field, model_validator
-from sqlmodel import col, select
 
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints import coded
 from app.desk.endpoints.shared import (
     Body,
     Code,
@@ -23,14 +23,8 @@ from app.desk.endpoints.shared import (
     Small,
     Words,
     api_router,
-    change,
-    locked,
     not_null,
     one,
-    page_of,
-    record,
-    require_version,
-    save,
     tag,
 )
 from app.edge import SessionDep
@@ -39,7 +33,7 @@ from app.models import GradedResponse
 from app.models.words import Category, ComplaintType, Matter, Severity
 
 router = api_router("routing")
-_WHAT = "graded response"
+_WHAT = "graded_response"
 Fact = Literal["category", "matter", "severity", "complaint_type"]
 Match = dict[Fact, Annotated[list[Name], Field(min_length=1, max_length=20)]]
 _WORDS: dict[str, type[StrEnum]] = {
@@ -108,10 +102,8 @@ async def create_graded_response(
 ) -> GradedResponseShape:
     row = GradedResponse(**given.model_dump())
     _check(row)
-    await save(session, row)
-    await record(session, principal, "graded_response.created", id=row.id, code=row.code)
+    await coded.created(session, response, principal, row, _WHAT)
     await context.catalog.changed(session)
-    tag(response, row)
     return GradedResponseShape.model_validate(row)
 
 
@@ -119,20 +111,14 @@ async def create_graded_response(
 async def list_graded_responses(
     session: SessionDep, _: Supervisor, paging: PagingDep, active: bool | None = None, code: str | None = None
 ) -> Page[GradedResponseShape]:
-    statement = select(GradedResponse)
-    if active is not None:
-        statement = statement.where(col(GradedResponse.active) == active)
-    if code is not None:
-        statement = statement.where(col(GradedResponse.code) == code)
-    rows, cursor = await page_of(session, statement, col(GradedResponse.id), paging)
-    return Page(items=[GradedResponseShape.model_validate(row) for row in rows], next_cursor=cursor)
+    return await coded.listed(session, GradedResponse, GradedResponseShape, paging, active=active, code=code)
 
 
 @router.get("/graded-responses/{response_id}")
 async def get_graded_response(
     response_id: UUID, response: Response, session: SessionDep, _: Supervisor
 ) -> GradedResponseShape:
-    row = await one(session, GradedResponse, response_id, _WHAT)
+    row = await one(session, GradedResponse, response_id, _WHAT.replace("_", " "))
     tag(response, row)
     return GradedResponseShape.model_validate(row)
 
@@ -148,14 +134,8 @@ async def change_graded_response(
     principal: Admin,
 ) -> GradedResponseShape:
     """For conversations from now on."""
-    row = await locked(session, GradedResponse, response_id, _WHAT)
-    require_version(request, row)
-    changed = change(row, given.given())
-    _check(row)
-    await save(session, row, new_version=True)
-    await record(session, principal, "graded_response.updated", id=row.id, code=row.code, changed=changed)
+    row = await coded.changed(session, request, response, principal, GradedResponse, response_id, given, _WHAT, _check)
     await context.catalog.changed(session)
-    tag(response, row)
     return GradedResponseShape.model_validate(row)
 
 
@@ -163,9 +143,6 @@ async def change_graded_response(
 async def deactivate_graded_response(
     response_id: UUID, session: SessionDep, context: ContextDep, principal: Admin
 ) -> None:
-    """It is not used any more. The row stays: a shipped one does not come back by itself."""
-    row = await locked(session, GradedResponse, response_id, _WHAT)
-    if change(row, {"active": False}):
-        await save(session, row, new_version=True)
-        await record(session, principal, "graded_response.deactivated", id=row.id, code=row.code)
+    """It is not used any more."""
+    if await coded.deactivated(session, principal, GradedResponse, response_id, _WHAT):
         await context.catalog.changed(session)

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from sqlmodel import col, select
 
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints import coded
 from app.desk.endpoints.shared import (
     Body,
     Code,
@@ -25,7 +26,6 @@ from app.desk.endpoints.shared import (
     locked,
     not_null,
     one,
-    page_of,
     record,
     require_version,
     save,
@@ -38,7 +38,7 @@ from app.models.words import Category
 from app.routing.classify import check_pattern, check_scores
 
 router = api_router("classification")
-_WHAT = "classification rule"
+_WHAT = "classification_rule"
 Patterns = Annotated[list[str], Field(min_length=1, max_length=500)]
 Scores = dict[str, dict[str, int]]
 Boost = Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)]
@@ -111,10 +111,8 @@ async def create_rule(
 ) -> RuleShape:
     _check(given.patterns, given.scores)
     row = ClassificationRule(**given.model_dump())
-    await save(session, row)
-    await record(session, principal, "classification_rule.created", id=row.id, code=row.code)
+    await coded.created(session, response, principal, row, _WHAT)
     await context.catalog.changed(session)
-    tag(response, row)
     return RuleShape.model_validate(row)
 
 
@@ -122,18 +120,12 @@ async def create_rule(
 async def list_rules(
     session: SessionDep, _: Supervisor, paging: PagingDep, active: bool | None = None, code: str | None = None
 ) -> Page[RuleShape]:
-    statement = select(ClassificationRule)
-    if active is not None:
-        statement = statement.where(col(ClassificationRule.active) == active)
-    if code is not None:
-        statement = statement.where(col(ClassificationRule.code) == code)
-    rows, cursor = await page_of(session, statement, col(ClassificationRule.id), paging)
-    return Page(items=[RuleShape.model_validate(row) for row in rows], next_cursor=cursor)
+    return await coded.listed(session, ClassificationRule, RuleShape, paging, active=active, code=code)
 
 
 @router.get("/classification-rules/{rule_id}")
 async def get_rule(rule_id: UUID, response: Response, session: SessionDep, _: Supervisor) -> RuleShape:
-    row = await one(session, ClassificationRule, rule_id, _WHAT)
+    row = await one(session, ClassificationRule, rule_id, _WHAT.replace("_", " "))
     tag(response, row)
     return RuleShape.model_validate(row)
 
@@ -148,24 +140,16 @@ async def change_rule(
     context: ContextDep,
     principal: Admin,
 ) -> RuleShape:
-    row = await locked(session, ClassificationRule, rule_id, _WHAT)
-    require_version(request, row)
     _check(given.patterns, given.scores)
-    changed = change(row, given.given())
-    await save(session, row, new_version=True)
-    await record(session, principal, "classification_rule.updated", id=row.id, code=row.code, changed=changed)
+    row = await coded.changed(session, request, response, principal, ClassificationRule, rule_id, given, _WHAT)
     await context.catalog.changed(session)
-    tag(response, row)
     return RuleShape.model_validate(row)
 
 
 @router.delete("/classification-rules/{rule_id}", status_code=204)
 async def deactivate_rule(rule_id: UUID, session: SessionDep, context: ContextDep, principal: Admin) -> None:
-    """It fires no more. The row stays: past results name it, and a shipped rule does not come back by itself."""
-    row = await locked(session, ClassificationRule, rule_id, _WHAT)
-    if change(row, {"active": False}):
-        await save(session, row, new_version=True)
-        await record(session, principal, "classification_rule.deactivated", id=row.id, code=row.code)
+    """It fires no more."""
+    if await coded.deactivated(session, principal, ClassificationRule, rule_id, _WHAT):
         await context.catalog.changed(session)
 
 

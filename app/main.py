@@ -19,7 +19,7 @@ from app.catalog import CatalogCache
 from app.channels.registry import FAULTS
 from app.complaints.actions import Reminder
 from app.context import Context
-from app.conversations import closing, confirming, limits, pausing
+from app.conversations import closing, confirming, follow_ups, limits, pausing, recovering, returning
 from app.db import Database, settings_of
 from app.delivery import accounts, orphans
 from app.delivery.guard import GuardedTransport
@@ -31,7 +31,7 @@ from app.delivery.webhooks.deliverer import Deliverer
 from app.desk import endpoints, live, snapshot
 from app.desk.endpoints import webhook_payloads
 from app.events.hub import Hub
-from app.feedback import outcomes
+from app.feedback import outcomes, recovery
 from app.intake import form_marks, mail_calls, webhooks, widget
 from app.intake.forms import Forms
 from app.intake.imap import Mailboxes
@@ -159,6 +159,8 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("limits", limits.Applier(database).step, wakeups.subscribe(limits.TOPIC), tick_s=60)
     confirmer = confirming.Confirmer(database, link=context.feedback_link)
     background.add("confirmations", confirmer.step, wakeups.subscribe(closing.TOPIC), tick_s=60)
+    background.add("recoveries", recovering.Overdue(database).step, wakeups.subscribe(recovery.TOPIC), tick_s=60)
+    background.add("follow-ups", returning.Returning(database).step, wakeups.subscribe(follow_ups.TOPIC), tick_s=60)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
     background.add("corrective-actions", Reminder(database).step, asyncio.Event(), tick_s=600)
     background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)

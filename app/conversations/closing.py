@@ -17,9 +17,17 @@ from app.errors import Conflict, ConversationClosed, Invalid
 from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
-from app.feedback import outcomes, policy, receipt
+from app.feedback import outcomes, policy, receipt, recovery
 from app.models import Agent, CategorySetting, ClosingPolicy, Contact, Conversation, ResolutionCycle
-from app.models.words import ClockMetric, ConversationStatus, CycleState, Matter, MessageKind
+from app.models.words import (
+    ClockMetric,
+    ConversationStatus,
+    CycleState,
+    Matter,
+    MessageKind,
+    RecoveryCause,
+    RecoveryState,
+)
 from app.sla import book, clocks
 from app.wakeups import wake
 
@@ -59,7 +67,7 @@ async def resolve(
     states.require(conversation.status, ConversationStatus.RESOLVED)
     contact = await queries.contact_of(session, conversation)
     moment = now()
-    rules = await _rules(session, conversation)
+    rules = await policy_of(session, conversation)
     cycle = ResolutionCycle(
         conversation_id=conversation.id,
         number=conversation.cycle,
@@ -102,8 +110,8 @@ async def resolve(
     return cycle
 
 
-async def _rules(session: AsyncSession, conversation: Conversation) -> dict[str, Any]:
-    """The closing policy of this matter, as the cycle keeps it."""
+async def policy_of(session: AsyncSession, conversation: Conversation) -> dict[str, Any]:
+    """The closing policy of this matter as it is now, in the form that a cycle keeps."""
     known = (await session.exec(select(ClosingPolicy).where(col(ClosingPolicy.active)))).all()
     facts = await book.facts(session, conversation) if known else {}
     return policy.snapshot(policy.choose(known, facts))
@@ -176,22 +184,27 @@ async def confirm(session: AsyncSession, conversation: Conversation, cycle: Reso
     conversation.reopen_until = moment + timedelta(seconds=cycle.policy.get("reopen_window_s", 0))
     session.add(conversation)
     await clocks.closed(session, conversation)
+    actor = SYSTEM if via == SILENCE else Actor("contact", conversation.contact_id)
     await events.append(
         session,
         conversation,
         "conversation.closed",
         {"conversation": shapes.conversation(conversation), "cycle": cycle.number, "via": via},
-        actor=SYSTEM if via == SILENCE else Actor("contact", conversation.contact_id),
+        actor=actor,
         to_customer=True,
     )
+    await recovery.settle(session, conversation, cycle, RecoveryState.CONFIRMED, via=via, actor=actor)
 
 
 async def reject(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, via: str) -> None:
-    """The customer says it is not solved: the same matter goes on with the same owner."""
+    """The customer says it is not solved: the same matter goes on with the same owner, and is made good."""
     _settle(cycle, CycleState.REJECTED, via)
     session.add(cycle)
     outcomes.count(session, cycle, rejected=1, reopened=1)
-    await _open_again(session, conversation, Actor("contact", conversation.contact_id), reason="rejected")
+    actor = Actor("contact", conversation.contact_id)
+    await _open_again(session, conversation, actor, reason="rejected")
+    await recovery.settle(session, conversation, cycle, RecoveryState.FAILED, via=via, actor=actor)
+    await recovery.for_cycle(session, conversation, cycle, RecoveryCause.REJECTION)
 
 
 async def reopen(session: AsyncSession, conversation: Conversation, *, actor: Actor, reason: str) -> None:

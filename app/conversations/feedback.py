@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import closing, queries
+from app.conversations import closing, queries, recovering
 from app.errors import AlreadyAnswered, NotFound
 from app.feedback import collect
 from app.feedback.survey import Answer
@@ -20,6 +20,7 @@ async def answer_receipt(
 ) -> tuple[Conversation, ResolutionCycle]:
     """Record `answer`; the first outcome settles the cycle. `via` says where it came from: page, api, widget.
 
+    A low rating opens a recovery task. Where we have asked whether a recovery helped, the outcome is the answer to that.
     The same outcome again is fine, and ratings may follow later. Raises NotFound; AlreadyAnswered for an outcome that
     contradicts the settled one, or that comes after the matter was taken up again.
     """
@@ -30,11 +31,18 @@ async def answer_receipt(
     conversation = await queries.lock(session, conversation_id)
     cycle = await session.get_one(ResolutionCycle, cycle_id, populate_existing=True)
     pending = cycle.state == CycleState.PENDING
-    if answer.outcome is not None and not pending and answer.outcome != cycle.state:
+    later = answer.outcome is not None and not pending
+    asked = await recovering.asked(session, conversation, cycle) if later else ()
+    if later and not asked and answer.outcome != cycle.state:
         raise AlreadyAnswered(state=cycle.state)
-    await collect.record(session, conversation, cycle=cycle, answer=answer)
+    said = answer.model_copy(update={"outcome": None}) if asked else answer
+    await collect.record(session, conversation, cycle=cycle, answer=said)
     if pending and answer.outcome == "confirmed":
         await closing.confirm(session, conversation, cycle, via=via)
     elif pending and answer.outcome == "rejected":
         await closing.reject(session, conversation, cycle, via=via)
+    elif asked and answer.outcome is not None:
+        await recovering.answered(session, conversation, asked, outcome=answer.outcome, via=via)
+    if answer.ratings:
+        await recovering.consider(session, conversation, cycle)
     return conversation, cycle

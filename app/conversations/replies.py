@@ -58,7 +58,7 @@ async def send(
         return known
     if kind is MessageKind.REPLY:
         states.require_working(conversation.status)
-    elif conversation.status == ConversationStatus.CLOSED and kind is not MessageKind.NOTE:
+    elif conversation.status == ConversationStatus.CLOSED and kind not in (MessageKind.NOTE, MessageKind.RECEIPT):
         raise ConversationClosed
     plan = await _plan(session, conversation, kind, text, attachments, template, anyway)
     mentioned = await _call_in(session, conversation, author, mentions)

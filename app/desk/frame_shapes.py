@@ -18,7 +18,13 @@ from app.models.words import (
     ConversationStatus,
     CorrectiveStatus,
     CycleState,
+    FollowUpKind,
+    FollowUpOutcome,
+    FollowUpState,
     ParticipantRole,
+    RecoveryCause,
+    RecoveryState,
+    Remedy,
     Role,
 )
 
@@ -158,6 +164,33 @@ class Corrective(Wire):
     owner_id: UUID
     due_on: date
     status: CorrectiveStatus
+
+
+class Recovery(Wire):
+    """A recovery task; `via` says how it is known whether it helped. `GET /recovery-tasks/{id}` has the rest."""
+
+    id: UUID
+    conversation_id: UUID
+    cycle_id: UUID | None
+    cause: RecoveryCause
+    state: RecoveryState
+    assignee_id: UUID | None
+    due_at: AwareDatetime
+    remedy: Remedy | None
+    via: str | None
+
+
+class ReturnContact(Wire):
+    """A follow-up; its assignee is to contact the customer at `due_at`."""
+
+    id: UUID
+    conversation_id: UUID
+    kind: FollowUpKind
+    due_at: AwareDatetime
+    assignee_id: UUID
+    note: str | None
+    state: FollowUpState
+    outcome: FollowUpOutcome | None
 
 
 class ToldEndpoint(Wire):

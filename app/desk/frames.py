@@ -22,6 +22,8 @@ from app.desk.frame_shapes import (
     ParticipantShape,
     PresentAgent,
     QueueCounts,
+    Recovery,
+    ReturnContact,
     ToldEndpoint,
     TransferShape,
     Writer,
@@ -208,6 +210,24 @@ class CorrectiveActionTold(Event):
     action: Corrective
 
 
+class RecoveryTold(Event):
+    """For supervisors and administrators: something is to be made good (opened), got further or was changed (updated;
+    `changed` names what), or its time is over (overdue). No rating is told: it may be an anonymous one."""
+
+    type: Literal["recovery.opened", "recovery.updated", "recovery.overdue"]
+    task: Recovery
+    changed: list[str]
+
+
+class FollowUpTold(Event):
+    """A return contact was planned or changed (`changed` names what); it is yours and due now; or it was missed, which
+    supervisors are told too."""
+
+    type: Literal["follow_up.planned", "follow_up.updated", "follow_up.due", "follow_up.missed"]
+    follow_up: ReturnContact
+    changed: list[str]
+
+
 class WebhookEndpointUpdated(ServerFrame):
     """An endpoint of another system does not answer any more (down), was switched off, or answers again (ok); told to
     supervisors and administrators."""
@@ -289,6 +309,8 @@ EVENTS: tuple[type[ServerFrame], ...] = (
     WebhookEndpointUpdated,
     ComplaintUpdated,
     CorrectiveActionTold,
+    RecoveryTold,
+    FollowUpTold,
 )
 EPHEMERAL: tuple[type[ServerFrame], ...] = (
     TypingShown,

@@ -20,11 +20,12 @@ ROWS = 10_000
 """A report has no more rows than this."""
 FIGURES = (
     "resolved", "matters", "complaints", "confirmed", "by_silence", "rejected", "reopened", "first_contact",
-    "csat_count", "csat_sum", "csat_good", "nps_count", "promoters", "detractors",
+    "csat_count", "csat_sum", "csat_good", "nps_count", "promoters", "detractors", "recoveries", "recovered",
 )  # fmt: skip
 """`resolved`: cycles. `matters`: those that were the first of their conversation, `complaints` of these. `confirmed`, some of
 them `by_silence`, `rejected`. `reopened`: the conversation went on after it, for whatever reason. `first_contact`: confirmed
-in the first cycle and not reopened since. `csat_good`: 4 or 5. `promoters`: 9 or 10, `detractors`: 0 to 6."""
+in the first cycle and not reopened since. `csat_good`: 4 or 5. `promoters`: 9 or 10, `detractors`: 0 to 6.
+`recoveries`: tasks to make it good, `recovered`: those that ended well."""
 GOOD, PROMOTER, DETRACTOR = 4, 9, 6
 _KEY = "day, channel_id, queue_id, agent_id"
 _NAMES = ", ".join(FIGURES)

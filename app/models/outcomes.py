@@ -35,6 +35,8 @@ class _Figures(SQLModel):
     nps_count: int = _Figure()
     promoters: int = _Figure()
     detractors: int = _Figure()
+    recoveries: int = _Figure()
+    recovered: int = _Figure()
 
 
 class OutcomeDelta(_Figures, table=True):

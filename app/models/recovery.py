@@ -40,7 +40,7 @@ class RecoveryTask(SQLModel, table=True):
     due_at: datetime = Moment()
     remedy: str | None = Word(default=None)
     text: str | None = Word(default=None)
-    amount: Decimal | None = Field(default=None, sa_type=Numeric(15, 3))  # type: ignore[call-overload]
+    amount: Decimal | None = Field(default=None, sa_type=Numeric(15, 3))
     currency: str | None = Word(default=None)
     told_at: datetime | None = Moment(default=None)
     done_at: datetime | None = Moment(default=None)

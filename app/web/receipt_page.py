@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,14 +11,14 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import feedback
+from app.conversations import feedback, recovering
 from app.errors import AlreadyAnswered, Invalid, NotFound
 from app.events import shapes
 from app.feedback import collect
 from app.feedback.receipt import link_of
 from app.feedback.survey import RATINGS, Answer
 from app.models import Conversation, ResolutionCycle, SurveyResponse
-from app.models.words import CycleState
+from app.models.words import ConversationStatus, CycleState
 from app.web.answering import Context, body_of, document, language_of, page, reading, sends_json, subject_of, wants_json
 
 _KEPT = ("outcome", *RATINGS, "comment", "anonymous")
@@ -26,12 +26,13 @@ _KEPT = ("outcome", *RATINGS, "comment", "anonymous")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the page shows of one resolution."""
+    """What the page shows of one resolution. `remedies`: what was done to make good, where we ask whether that helped."""
 
     token: str
     cycle: ResolutionCycle
     conversation: Conversation
     response: SurveyResponse | None
+    remedies: Sequence[str] = ()
 
     @property
     def pending(self) -> bool:
@@ -72,7 +73,7 @@ async def answer(context: Context, request: Request, token: str) -> Response:
             conversation, cycle = await feedback.answer_receipt(
                 session, cycle_id=cycle_id, answer=said, via="api" if sends_json(request) else "page"
             )
-            seen = Seen(token, cycle, conversation, await collect.response_of(session, cycle))
+            seen = await _seen(session, token, cycle, conversation)
     except AlreadyAnswered as problem:
         if wants_json(request):
             raise
@@ -82,7 +83,9 @@ async def answer(context: Context, request: Request, token: str) -> Response:
         return _page(request, seen, values={**seen.said, **_typed(given)}, notice=notice, status=problem.status)
     if wants_json(request):
         return document(_shape(context, seen))
-    return _page(request, seen, values=seen.said, notice=f"thanks_{said.outcome or 'rating'}")
+    reopened = said.outcome != "rejected" or seen.conversation.status != ConversationStatus.CLOSED
+    thanks = said.outcome if said.outcome and reopened else "rating"
+    return _page(request, seen, values=seen.said, notice=f"thanks_{thanks}")
 
 
 async def _look(session: AsyncSession, token: str, cycle_id: UUID) -> Seen:
@@ -90,7 +93,13 @@ async def _look(session: AsyncSession, token: str, cycle_id: UUID) -> Seen:
     if cycle is None:
         raise NotFound("there is no such receipt")
     conversation = await session.get_one(Conversation, cycle.conversation_id)
-    return Seen(token, cycle, conversation, await collect.response_of(session, cycle))
+    return await _seen(session, token, cycle, conversation)
+
+
+async def _seen(session: AsyncSession, token: str, cycle: ResolutionCycle, conversation: Conversation) -> Seen:
+    asked = await recovering.asked(session, conversation, cycle)
+    response = await collect.response_of(session, cycle)
+    return Seen(token, cycle, conversation, response, [task.text or "" for task in asked])
 
 
 async def _refuse(
@@ -156,9 +165,10 @@ def _page(
         status=status,
         cycle=seen.cycle,
         token=seen.token,
-        pending=seen.pending,
+        pending=seen.pending or bool(seen.remedies),
+        remedies=seen.remedies,
         values={name: str(values.get(name, "")) for name in _KEPT},
         errors=errors or {},
-        notice=notice or (None if seen.pending else f"is_{seen.cycle.state}"),
+        notice=notice or (None if seen.pending or seen.remedies else f"is_{seen.cycle.state}"),
         unfold=bool(errors) or status != 200 or not rated or bool(_preselected(request)),
     )

@@ -12,20 +12,20 @@ depends_on = None
 
 _FIGURES = (
     "resolved", "matters", "complaints", "confirmed", "by_silence", "rejected", "reopened", "first_contact",
-    "csat_count", "csat_sum", "csat_good", "nps_count", "promoters", "detractors",
+    "csat_count", "csat_sum", "csat_good", "nps_count", "promoters", "detractors", "recoveries", "recovered",
 )  # fmt: skip
 # What there is already, as if it had been counted when it happened (feedback/outcomes.py).
 _COUNT = """
     INSERT INTO outcome_delta(day, channel_id, queue_id, agent_id, resolved, matters, complaints, confirmed, by_silence,
                               rejected, reopened, first_contact, csat_count, csat_sum, csat_good, nps_count, promoters,
-                              detractors)
+                              detractors, recoveries, recovered)
     SELECT (r.created_at AT TIME ZONE 'UTC')::date, r.channel_id, r.queue_id, r.resolved_by, count(*),
            count(*) FILTER (WHERE r.number = 1), count(*) FILTER (WHERE r.number = 1 AND c.matter = 'complaint'),
            count(*) FILTER (WHERE r.state = 'confirmed'), 0, count(*) FILTER (WHERE r.state = 'rejected'),
            count(*) FILTER (WHERE c.cycle > r.number),
            count(*) FILTER (WHERE r.number = 1 AND r.state = 'confirmed' AND c.cycle = 1),
            count(s.csat), coalesce(sum(s.csat), 0), count(*) FILTER (WHERE s.csat >= 4),
-           count(s.nps), count(*) FILTER (WHERE s.nps >= 9), count(*) FILTER (WHERE s.nps <= 6)
+           count(s.nps), count(*) FILTER (WHERE s.nps >= 9), count(*) FILTER (WHERE s.nps <= 6), 0, 0
     FROM resolution_cycle r JOIN conversation c ON c.id = r.conversation_id
     LEFT JOIN survey_response s ON s.cycle_id = r.id
     GROUP BY 1, 2, 3, 4

@@ -62,6 +62,10 @@ async def recount(database: Database) -> dict[str, int]:
         elif event.type == "conversation.reopened":
             counted.update({"reopened": 1, "rejected": int(event.payload["reason"] == "rejected")})
             closed_first.discard(event.conversation_id)
+        elif event.type == "recovery.opened":
+            counted["recoveries"] += 1
+        elif event.type == "recovery.updated":
+            counted["recovered"] += int(event.payload["task"]["state"] == "confirmed")
     counted["first_contact"] = len(closed_first)
     for response in answered:
         assert response.cycle_id in cycles

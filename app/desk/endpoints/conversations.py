@@ -177,10 +177,12 @@ def _heard(principal: Principal) -> list[ColumnElement[bool]]:
 
 
 def _heard_of(principal: Principal) -> list[ColumnElement[bool]]:
-    """The same of the history: a message that was told to some agents only is a whisper."""
+    """The same of the history: a message that was told to some agents only is a whisper, and so is what is to be made
+    good."""
     if principal.senior:
         return []
-    whispered = and_(col(Event.type) == "message.created", col(Event.scope) == EventScope.AGENTS)
+    kept = or_(col(Event.type) == "message.created", col(Event.type).startswith("recovery."))
+    whispered = and_(kept, col(Event.scope) == EventScope.AGENTS)
     return [or_(~whispered, col(Event.agents).contains([principal.agent_id]))]
 
 

@@ -68,7 +68,8 @@ class SlaReport(Shape):
 class OutcomeFigures(Shape):
     """Of resolutions. `reopened` went on after it, for whatever reason; `first_contact` were confirmed in their first cycle and
     stayed so. Percentages: `confirmation_rate` and `reopen_rate` of `resolved`, `first_contact_rate` and `complaint_rate` of
-    `matters` (first cycles), `csat` of ratings that were 4 or 5, `nps` promoters less detractors; null where nothing counts.
+    `matters` (first cycles), `csat` of ratings that were 4 or 5, `nps` promoters less detractors, `recovery_rate` the
+    `recovered` of `recoveries`; null where nothing counts.
     """
 
     resolved: int
@@ -79,6 +80,8 @@ class OutcomeFigures(Shape):
     rejected: int
     reopened: int
     first_contact: int
+    recoveries: int
+    recovered: int
     ratings: int
     csat_average: float | None
     csat: float | None
@@ -87,6 +90,7 @@ class OutcomeFigures(Shape):
     reopen_rate: float | None
     first_contact_rate: float | None
     complaint_rate: float | None
+    recovery_rate: float | None
 
 
 class OutcomeRow(OutcomeFigures):
@@ -138,7 +142,10 @@ async def outcome_report(
 
 def _outcome(figures: Mapping[str, int]) -> dict[str, Any]:
     f = figures
-    counted = ("resolved", "matters", "complaints", "confirmed", "by_silence", "rejected", "reopened", "first_contact")
+    counted = (
+        "resolved", "matters", "complaints", "confirmed", "by_silence", "rejected", "reopened", "first_contact",
+        "recoveries", "recovered",
+    )  # fmt: skip
     return {
         **{name: f[name] for name in counted},
         "ratings": f["csat_count"],
@@ -149,6 +156,7 @@ def _outcome(figures: Mapping[str, int]) -> dict[str, Any]:
         "reopen_rate": _percent(f["reopened"], f["resolved"]),
         "first_contact_rate": _percent(f["first_contact"], f["matters"]),
         "complaint_rate": _percent(f["complaints"], f["matters"]),
+        "recovery_rate": _percent(f["recovered"], f["recoveries"]),
     }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
-from sqlalchemy import func
+from sqlalchemy import func, tuple_
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -29,6 +29,7 @@ from app.events import log as events
 Row = TypeVar("Row", bound=SQLModel)
 Item = TypeVar("Item")
 _TEXT_LIMIT = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
@@ -221,6 +222,21 @@ async def page_of(
     rows = (await session.exec(ordered)).all()
     page = rows[: paging.limit]
     return page, cursor_of(getattr(page[-1], key.key)) if len(rows) > paging.limit else None
+
+
+async def page_in_time(
+    session: AsyncSession, statement: SelectOfScalar[Row], at: Any, id: Any, paging: Paging
+) -> tuple[Sequence[Row], str | None]:
+    """One page of rows ordered by the moment `at` and then by `id`, two columns, and the cursor of the next."""
+    after = paging.after_place()
+    if after is not None:
+        statement = statement.where(tuple_(at, id) > (_EPOCH + timedelta(microseconds=after[0]), after[1]))
+    rows = (await session.exec(statement.order_by(at, id).limit(paging.limit + 1))).all()
+    page = rows[: paging.limit]
+    if len(rows) <= paging.limit:
+        return page, None
+    micros = (getattr(page[-1], at.key) - _EPOCH) // timedelta(microseconds=1)
+    return page, cursor_of((micros, getattr(page[-1], id.key)))
 
 
 async def locked(session: AsyncSession, table: type[Row], id: Any, what: str) -> Row:

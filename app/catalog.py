@@ -23,6 +23,8 @@ from app.channels.base import Adapter
 from app.channels.registry import ADAPTERS
 from app.db import Database, after_commit
 from app.models import (
+    AnnouncementPolicy,
+    AnnouncementText,
     Calendar,
     CategorySetting,
     Channel,
@@ -66,6 +68,8 @@ class Catalog:
     policies: Sequence[SlaPolicy]
     graded: Sequence[GradedResponse] = ()
     calendars: Mapping[UUID, Hours] = field(default_factory=dict)
+    announcements: Sequence[AnnouncementPolicy] = ()
+    announcement_texts: Sequence[AnnouncementText] = ()
 
     @property
     def default_queue(self) -> Queue:
@@ -149,6 +153,8 @@ class CatalogCache:
                 )
             ).all()
             calendars = (await session.exec(select(Calendar))).all()
+            announcements = (await session.exec(select(AnnouncementPolicy).where(col(AnnouncementPolicy.active)))).all()
+            announcement_texts = (await session.exec(select(AnnouncementText))).all()
         accounts = [account for channel in channels if (account := self._account(channel))]
         return Catalog(
             version=self._current.version + 1 if self._current else 1,
@@ -159,6 +165,8 @@ class CatalogCache:
             policies=policies,
             graded=graded,
             calendars={row.id: hours for row in calendars if (hours := _hours(row))},
+            announcements=announcements,
+            announcement_texts=announcement_texts,
         )
 
     def _account(self, channel: Channel) -> ChannelAccount | None:

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from app.intake.forms import Forms
     from app.intake.ingest import Intake
     from app.intake.limits import WidgetLimits
+    from app.intake.page_messages import PageMessages
     from app.intake.store import FileStore
     from app.intake.walk_ins import WalkIns
 
 
 @dataclass
 class Context:
-    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come. `forms` and
-    `walk_ins` are set by main.py: they need all of this."""
+    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come. `forms`,
+    `walk_ins` and `page_messages` are set by main.py: they need all of this."""
 
     settings: Settings
     database: Database
@@ -44,6 +45,7 @@ class Context:
     limits: WidgetLimits
     forms: Forms = field(init=False, repr=False)
     walk_ins: WalkIns = field(init=False, repr=False)
+    page_messages: PageMessages = field(init=False, repr=False)
     process: str = field(default_factory=lambda: secrets.token_hex(8))
     draining: bool = False
 

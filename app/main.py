@@ -19,7 +19,7 @@ from app.catalog import CatalogCache
 from app.channels.registry import FAULTS
 from app.complaints.actions import Reminder
 from app.context import Context
-from app.conversations import closing, confirming, follow_ups, limits, pausing, recovering, returning
+from app.conversations import announcing, closing, confirming, follow_ups, limits, pausing, recovering, returning
 from app.db import Database, settings_of
 from app.delivery import accounts, orphans
 from app.delivery.guard import GuardedTransport
@@ -41,6 +41,7 @@ from app.intake.limits import widget_limits
 from app.intake.mailbox import Mailbox
 from app.intake.media import TOPIC as MEDIA
 from app.intake.media import Fetcher
+from app.intake.page_messages import PageMessages
 from app.intake.profiles import TOPIC as PROFILES
 from app.intake.profiles import Profiles
 from app.intake.pulling import TOPIC as PULL
@@ -86,6 +87,7 @@ async def open_context(settings: Settings) -> Context:
     )
     context.forms = Forms(context, form_page.Pages())
     context.walk_ins = WalkIns(context)
+    context.page_messages = PageMessages(context)
     return context
 
 
@@ -161,6 +163,9 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("confirmations", confirmer.step, wakeups.subscribe(closing.TOPIC), tick_s=60)
     background.add("recoveries", recovering.Overdue(database).step, wakeups.subscribe(recovery.TOPIC), tick_s=60)
     background.add("follow-ups", returning.Returning(database).step, wakeups.subscribe(follow_ups.TOPIC), tick_s=60)
+    if settings.announcements:
+        announcer = announcing.Announcer(database, context.catalog, link=context.progress_link)
+        background.add("announcements", announcer.step, wakeups.subscribe("events", CATALOG), tick_s=5)
     background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
     background.add("corrective-actions", Reminder(database).step, asyncio.Event(), tick_s=600)
     background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
@@ -177,6 +182,7 @@ async def _housekeeping(database: Database) -> None:
         await mail_calls.forget(session)
         await orphans.expire(session, after_s=settings_of(session).orphan_status_s)
         await form_marks.forget(session)
+        await announcing.forget(session)
 
 
 def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:

@@ -10,9 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.feedback import announcements
 from app.feedback.policy import SHIPPED
 from app.ids import new_token, token_hash
 from app.models import (
+    AnnouncementPolicy,
     ApiToken,
     Boost,
     CategorySetting,
@@ -83,6 +85,7 @@ async def ensure_defaults(session: AsyncSession) -> None:
     await _add_once(session, "boosts", Boost, BOOSTS)
     await _add_once(session, "graded", GradedResponse, GRADED)
     await _add_once(session, "closing", ClosingPolicy, [CLOSING])
+    await _add_once(session, "announcements", AnnouncementPolicy, announcements.SHIPPED)
     await _add_once(session, "walk_in", Channel, [WALK_IN])
 
 

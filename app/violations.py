@@ -19,9 +19,12 @@ _UNIQUE = {
     "uq_sla_policy_code_version": ("code", "this version of the policy exists already"),
     "uq_queue_default": ("is_default", "another queue is the default"),
     "uq_message_author_client": ("client_message_id", "this message was sent already"),
+    "uq_receipt_template_place": ("language", "there are words for this language, channel type and kind already"),
     "uq_message_template_name": ("name", "the channel has this template in this language already"),
     "uq_team_name": ("name", "a team with this name exists already"),
     "uq_boost_fact_value": ("value", "there is a boost for this value of the fact already"),
+    "uq_announcement_policy_code": ("code", "an announcement policy with this code exists already"),
+    "uq_announcement_text": ("language", "there is a text for this notice, language and type of channel already"),
     "uq_graded_response_code": ("code", "a graded response with this code exists already"),
 }
 _CHECKED = {

@@ -35,8 +35,10 @@ async def make(
     attachments: Sequence[Mapping[str, Any]] = (),
     template: bool = False,
     anyway: bool = False,
+    leave: int = 0,
 ) -> Plan:
-    """For a message of an agent or of our own; the caller holds the conversation.
+    """For a message of an agent or of our own; the caller holds the conversation. Where the channel counts messages, so many
+    are to be left after it.
 
     A reply that cannot go out is refused: raises NoReplyChannel, WindowClosed, RecipientRefused (both say what can be
     done instead), Invalid for what the channel does not carry.
@@ -50,14 +52,14 @@ async def make(
         raise Invalid("this channel has no templates: write the text itself", field="template")
     needs = 1
     if not template:
-        needs = max(_fit(known.can, text, attachments), 1)
-    why_not = reach.why_not(known, by_agent=reply, template=template, anyway=anyway, needs=needs)
+        needs = max(fit(known.can, text, attachments), 1)
+    why_not = reach.why_not(known, by_agent=reply, template=template, anyway=anyway, needs=needs + leave)
     if why_not is not None and reply:
         raise await reach.explained(session, conversation, why_not)
     return Plan(way, why_not)
 
 
-def _fit(can: Capabilities, text: str, attachments: Sequence[Mapping[str, Any]]) -> int:
+def fit(can: Capabilities, text: str, attachments: Sequence[Mapping[str, Any]] = ()) -> int:
     """How many messages it takes at most. Raises Invalid naming what the channel does not carry."""
     parts = capable.parts(can, text)
     if parts > can.max_parts:

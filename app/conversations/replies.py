@@ -14,6 +14,7 @@ from app.channels.base import Template
 from app.clock import now
 from app.conversations import participants, plans, states
 from app.conversations.plans import Plan
+from app.db import settings_of
 from app.delivery import outbox, templates
 from app.errors import Conflict, ConversationClosed, IdempotencyMismatch, Invalid
 from app.events import log as events
@@ -40,14 +41,16 @@ async def send(
     mentions: Sequence[UUID] = (),
     template: Template | None = None,
     anyway: bool = False,
+    plan: Plan | None = None,
 ) -> Message:
-    """Write a message of our side: `reply` and `receipt` are queued for delivery, `note` stays inside.
+    """Write a message of our side: `reply`, `receipt` and `notice` are queued for delivery, `note` stays inside.
 
     Whom a note `mentions` is told, and helps from now on where they could not see the conversation. The same
     `client_message_id` by the same author again returns the message that is there. With a `template` the text is that
     one, filled in; `anyway`: also to an address that did not work lately. Raises Invalid when it is empty, too long or
     nothing that the channel carries, ConversationClosed, Conflict for a reply to a resolved conversation, and what
-    `plans.make` raises: a reply that cannot go out now is not stored at all. A receipt that cannot is stored as failed.
+    `plans.make` raises: a reply that cannot go out now is not stored at all, nor is a notice, whatever the reason. A receipt
+    that cannot is stored as failed. With a `plan` its way is decided already.
     """
     if template is not None:
         text, content = await _filled(session, conversation, kind, text, attachments, template, content)
@@ -60,7 +63,9 @@ async def send(
         states.require_working(conversation.status)
     elif conversation.status == ConversationStatus.CLOSED and kind not in (MessageKind.NOTE, MessageKind.RECEIPT):
         raise ConversationClosed
-    plan = await _plan(session, conversation, kind, text, attachments, template, anyway)
+    plan = plan or await _plan(session, conversation, kind, text, attachments, template, anyway)
+    if kind is MessageKind.NOTICE and plan is not None and plan.why_not is not None:
+        raise plan.why_not
     mentioned = await _call_in(session, conversation, author, mentions)
     content = {**(content or {}), **({"mentions": [str(agent_id) for agent_id in mentioned]} if mentioned else {})}
     message = await _store(
@@ -224,9 +229,15 @@ async def _plan(
     """None for a note."""
     if kind is MessageKind.NOTE:
         return None
-    is_template = template is not None
     return await plans.make(
-        session, conversation, kind=kind, text=text, attachments=attachments, template=is_template, anyway=anyway
+        session,
+        conversation,
+        kind=kind,
+        text=text,
+        attachments=attachments,
+        template=template is not None,
+        anyway=anyway,
+        leave=settings_of(session).notice_leaves if kind is MessageKind.NOTICE else 0,
     )
 
 

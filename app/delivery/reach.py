@@ -26,7 +26,8 @@ from app.models import Conversation
 WINDOW_CLOSED, RECIPIENT_REFUSED = WindowClosed.code, RecipientRefused.code
 _COUNTED = [kind for kind, adapter in ADAPTERS.items() if adapter.capabilities.window_count is not None]
 
-# A message of theirs takes back what it contradicts (but never an opt-out). `used` is what has gone out since they wrote,
+# A message of theirs takes back what it contradicts (but never an opt-out); one from the page of their matter
+# (intake/page_messages.py) did not come by the channel, opens no window there and takes nothing back. `used` is what has gone out since they wrote,
 # where it is counted. `said_closed` needs an attempt: what we refused ourselves is no word of the provider.
 _READ = text("""
     SELECT c.id, ch.type, ch.name, ch.config, ch.limits, now() AS at, last.at AS last_at,
@@ -45,13 +46,13 @@ _READ = text("""
             AND coalesce(w.identity, c.identity_id) IN (i.id, i.same_as)
             AND (r.reason = 'opt_out' OR NOT EXISTS (
                 SELECT 1 FROM message m WHERE m.conversation_id = c.id AND m.direction = 'inbound'
-                AND m.content->'automatic' IS NULL AND (m.created_at > r.created_at OR m.sent_at > r.at)))) AS refusals
+                AND m.content->'automatic' IS NULL AND m.content->'page' IS NULL AND (m.created_at > r.created_at OR m.sent_at > r.at)))) AS refusals
     FROM unnest(CAST(:ids AS uuid[]), CAST(:channels AS uuid[]), CAST(:identities AS uuid[])) AS w(id, channel, identity)
     JOIN conversation c ON c.id = w.id
     JOIN channel ch ON ch.id = coalesce(w.channel, c.channel_id)
     LEFT JOIN LATERAL (
         SELECT m.seq, least(m.sent_at, m.created_at) AS at FROM message m
-        WHERE m.conversation_id = c.id AND m.direction = 'inbound' AND m.channel_id = ch.id
+        WHERE m.conversation_id = c.id AND m.direction = 'inbound' AND m.channel_id = ch.id AND m.content->'page' IS NULL
         ORDER BY m.seq DESC LIMIT 1) last ON true
 """)
 _ELSEWHERE = text("""

@@ -26,6 +26,7 @@ from app.models.outbound import (  # noqa: E402
 )
 from app.models.outcomes import Outcome, OutcomeDelta  # noqa: E402
 from app.models.people import Agent, AgentSession, ApiToken  # noqa: E402
+from app.models.progress import Announcement, AnnouncementCursor, AnnouncementPolicy, AnnouncementText  # noqa: E402
 from app.models.recovery import FollowUp, RecoveryTask  # noqa: E402
 from app.models.routing import (  # noqa: E402
     Assignment,
@@ -75,6 +76,10 @@ __all__ = [
     "Agent",
     "AgentRead",
     "AgentSession",
+    "Announcement",
+    "AnnouncementCursor",
+    "AnnouncementPolicy",
+    "AnnouncementText",
     "ApiToken",
     "Assignment",
     "Attachment",

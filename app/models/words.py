@@ -145,6 +145,7 @@ class MessageKind(StrEnum):
     NOTE = "note"
     RECEIPT = "receipt"
     CALL = "call"
+    NOTICE = "notice"
 
 
 class AuthorType(StrEnum):
@@ -253,6 +254,13 @@ class CycleState(StrEnum):
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
+
+
+class ReceiptKind(StrEnum):
+    """What a text of ours asks: the receipt, or once more where nobody answered it."""
+
+    RECEIPT = "receipt"
+    REMINDER = "reminder"
 
 
 class EventScope(StrEnum):

@@ -22,6 +22,7 @@ from starlette.types import Message
 
 from app.catalog import CatalogCache
 from app.clock import rfc3339
+from app.conversations.writing_in import WrittenIn
 from app.db import Database
 from app.errors import BadRequest, Gone, NotFound, Problem, TooLarge
 from app.feedback.receipt import Language, known_language
@@ -45,8 +46,17 @@ class Files(Protocol):
     def open_path(self, sha256: str) -> Path: ...
 
 
+class PageMessages(Protocol):
+    """Takes what a customer writes on the page of their matter."""
+
+    async def take(self, conversation_id: UUID, *, text: str, key: str) -> WrittenIn: ...
+
+
 class Context(Protocol):
     """What the pages need of the process that serves them."""
+
+    @property
+    def page_messages(self) -> PageMessages: ...
 
     @property
     def files(self) -> Files: ...
@@ -225,7 +235,12 @@ def explanation(request: Request, problem: Problem, *, root: str = "..") -> Resp
     """A refusal as a page. `root` leads from the address of the page to ours."""
     kind = {404: "unknown", 410: "expired"}.get(problem.status, "refused")
     return page(
-        "refused.html", language=language_of(request, None), status=problem.status, kind=kind, detail=problem.detail, root=root
+        "refused.html",
+        language=language_of(request, None),
+        status=problem.status,
+        kind=kind,
+        detail=problem.detail,
+        root=root,
     )
 
 

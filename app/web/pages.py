@@ -35,6 +35,11 @@ async def show_progress(request: Request, token: str) -> Response:
     return await progress_page.show(context_of(request), request, token)
 
 
+@router.post("/c/{token}")
+async def write_in(request: Request, token: str) -> Response:
+    return await progress_page.write(context_of(request), request, token)
+
+
 @router.api_route("/forms/{channel_id}", methods=_READ)
 async def show_form(request: Request, channel_id: UUID) -> Response:
     return await form_page.show(context_of(request), request, channel_id)

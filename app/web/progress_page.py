@@ -9,20 +9,42 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
 from app.conversations import queries
+from app.conversations.writing_in import WrittenIn
+from app.errors import Conflict, Invalid, Problem, TooManyRequests
 from app.events import shapes
-from app.feedback.receipt import link_of
-from app.models import Agent, Contact, Conversation, Message, ResolutionCycle, SlaClock
+from app.feedback.receipt import Language, link_of
+from app.ids import new_id
+from app.models import Agent, Channel, Contact, Conversation, Message, ResolutionCycle, SlaClock
 from app.models.words import AuthorType, ClockMetric, CycleState, Direction
 from app.web import texts
-from app.web.answering import Context, document, language_of, page, reading, subject_of, wants_json
+from app.web.answering import (
+    Context,
+    body_of,
+    document,
+    language_of,
+    page,
+    private,
+    reading,
+    subject_of,
+    wants_json,
+)
 from app.web.progress import Clock, Standing, standing
 
 MESSAGES_SHOWN = 200
+_SENT = ("here", "followed", "elsewhere")
+# Only what was opened from this very page: another matter of the same address may be somebody else's.
+_FOLLOWED_BY = text(
+    "SELECT n.id FROM conversation n JOIN message f ON f.conversation_id = n.id AND f.seq = 1 "
+    "WHERE n.contact_id = :contact AND n.channel_id = :channel AND n.id <> :id AND f.content->>'page' = :page "
+    "ORDER BY n.created_at DESC LIMIT 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +71,8 @@ class Matter:
     lines: Sequence[Line]
     receipts: Sequence[Receipt]
     shortened: bool
+    takes_messages: bool
+    followed_by: UUID | None
 
     @property
     def to_confirm(self) -> Receipt | None:
@@ -58,19 +82,89 @@ class Matter:
 async def show(context: Context, request: Request, token: str) -> Response:
     conversation_id = subject_of(context.vault, "progress", token)
     at = now()
+    matter = await _read(context, conversation_id, at)
+    if wants_json(request):
+        return document(_shape(context, matter))
+    sent = request.query_params.get("sent")
+    return _page(context, request, token, matter, at, sent=sent if sent in _SENT else None)
+
+
+async def write(context: Context, request: Request, token: str) -> Response:
+    """A message of the customer, stored before it is answered. What is wrong is shown with what they have written."""
+    conversation_id = subject_of(context.vault, "progress", token)
+    given = await body_of(request)
+    written, key = str(given.get("text") or ""), str(given.get("id") or new_id().hex)[:100]
+    try:
+        taken = await context.page_messages.take(conversation_id, text=written, key=key)
+    except (Invalid, Conflict, TooManyRequests) as problem:
+        if wants_json(request):
+            raise
+        at = now()
+        matter = await _read(context, conversation_id, at)
+        response = _page(context, request, token, matter, at, written=written, key=key, problem=problem)
+        if (wait := problem.extra.get("retry_after")) is not None:
+            response.headers["Retry-After"] = str(max(int(wait), 1))
+        return response
+    return _thanks(context, request, token, conversation_id, taken)
+
+
+def _thanks(context: Context, request: Request, token: str, conversation_id: UUID, taken: WrittenIn) -> Response:
+    """To the page that has the message now; but to no page that somebody else may have opened."""
+    link = context.progress_link(taken.conversation_id) if taken.opened else None
+    same = taken.conversation_id == conversation_id
+    if wants_json(request):
+        where = "here" if same else "followed" if taken.opened else "elsewhere"
+        return document({"status": "stored", "where": where, "progress_url": link})
+    onto = link.rsplit("/", 1)[1] if link else token
+    sent = "here" if same else "followed" if taken.opened else "elsewhere"
+    language = request.query_params.get("lang")
+    wished = f"&lang={language}" if language in texts.TABLES else ""
+    return private(RedirectResponse(f"{onto}?sent={sent}{wished}", 303))
+
+
+async def _read(context: Context, conversation_id: UUID, at: datetime) -> Matter:
     async with reading(context.database) as session:
         conversation = await queries.get(session, conversation_id)
-        matter = await _matter(context, session, conversation, at)
-    if wants_json(request):
-        return document(_shape(matter))
-    language = language_of(request, matter.language)
+        return await _matter(context, session, conversation, at)
+
+
+def _page(
+    context: Context,
+    request: Request,
+    token: str,
+    matter: Matter,
+    at: datetime,
+    *,
+    sent: str | None = None,
+    written: str = "",
+    key: str | None = None,
+    problem: Problem | None = None,
+) -> Response:
+    language, limit = language_of(request, matter.language), context.settings.page_text_limit
     return page(
         "progress.html",
         language=language,
+        status=problem.status if problem else 200,
         matter=matter,
         token=token,
         how_far=lambda moment: texts.how_far(moment - at, language),
+        sent=sent,
+        written=written,
+        key=key or new_id().hex,
+        limit=limit,
+        error=_wording(problem, limit, language) if problem else None,
+        followed_by=context.progress_link(matter.followed_by).rsplit("/", 1)[1] if matter.followed_by else None,
     )
+
+
+def _wording(problem: Problem, limit: int, language: Language) -> str:
+    table = texts.TABLES[language]
+    if isinstance(problem, TooManyRequests):
+        minutes = max(round(float(problem.extra.get("retry_after", 60)) / 60), 1)
+        return table["error_text_often"].format(minutes=minutes)
+    if isinstance(problem, Conflict):
+        return table["error_text_shut"]
+    return table["error_text_long" if "limit" in problem.extra else "error_text_missing"].format(limit=limit)
 
 
 async def _matter(context: Context, session: AsyncSession, conversation: Conversation, at: datetime) -> Matter:
@@ -85,6 +179,7 @@ async def _matter(context: Context, session: AsyncSession, conversation: Convers
     ).all()
     receipts = [Receipt(cycle, _link(context, cycle, at)) for cycle in cycles]
     messages = await _messages(session, conversation)
+    channel = await session.get_one(Channel, conversation.channel_id)
     return Matter(
         conversation=conversation,
         language=contact.language or (cycles[-1].language if cycles else None),
@@ -99,7 +194,21 @@ async def _matter(context: Context, session: AsyncSession, conversation: Convers
         lines=[_line(context, message, receipts) for message in messages],
         receipts=receipts,
         shortened=bool(messages) and messages[0].seq > 1 and len(messages) == MESSAGES_SHOWN,
+        takes_messages=channel.active,
+        followed_by=await _followed_by(session, conversation),
     )
+
+
+async def _followed_by(session: AsyncSession, conversation: Conversation) -> UUID | None:
+    """The matter that a message from this page has opened."""
+    asked = {
+        "contact": conversation.contact_id,
+        "channel": conversation.channel_id,
+        "id": conversation.id,
+        "page": str(conversation.id),
+    }
+    found: UUID | None = (await session.execute(_FOLLOWED_BY, asked)).scalar_one_or_none()
+    return found
 
 
 async def _messages(session: AsyncSession, conversation: Conversation) -> list[Message]:
@@ -148,7 +257,7 @@ def _file(context: Context, item: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": item["name"], "media_type": item["media_type"], "size": item["size"], "url": url}
 
 
-def _shape(matter: Matter) -> dict[str, Any]:
+def _shape(context: Context, matter: Matter) -> dict[str, Any]:
     english = texts.ENGLISH
     current = matter.standing
     return {
@@ -158,6 +267,8 @@ def _shape(matter: Matter) -> dict[str, Any]:
         "next": [{"what": item.key, "due_at": shapes.moment(item.at), "late": item.late} for item in current.promises],
         "messages": [_message_shape(line) for line in matter.lines],
         "receipts": [shapes.receipt(item.cycle, item.url or "") for item in matter.receipts],
+        "takes_messages": matter.takes_messages,
+        "followed_by": context.progress_link(matter.followed_by) if matter.followed_by else None,
     }
 
 

@@ -58,6 +58,7 @@ class Server:
             "ROUNDTRIP_SECRET_KEY": "a key for the journeys, long enough",
             "ROUNDTRIP_DATA_DIR": str(self.data_dir),
             "PYTHONPATH": str(ROOT),
+            "ROUNDTRIP_ANNOUNCEMENTS": "false",  # customers hear what a test says, and no more
             **self.environment,
         }
         command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port), "--workers", str(self.workers)]

@@ -7,6 +7,8 @@ from fastapi import APIRouter
 from app.desk.endpoints import (
     actions,
     agents,
+    announcement_policies,
+    announcement_texts,
     attachments,
     boosts,
     by_hand,
@@ -67,6 +69,8 @@ _ROOMS = (
     calendars,
     policies,
     closing_policies,
+    announcement_policies,
+    announcement_texts,
     sla_actions,
     reports,
     complaint_register,

@@ -88,7 +88,8 @@ class Threading:
 class InboundMessage:
     """One message from a customer. `external_id` is the provider's stable key, unique in the channel.
 
-    `call` makes it a telephone call, as its first update has it (intake/calls.py).
+    `call` makes it a telephone call, as its first update has it (intake/calls.py). `pressed` is what a button below a
+    receipt of ours carried (receipts.py); `text` is what was written on it.
     """
 
     external_id: str
@@ -105,6 +106,7 @@ class InboundMessage:
     threading: Threading = Threading()
     automatic: bool = False
     call: Mapping[str, Any] | None = None
+    pressed: str | None = None
 
 
 class SendFailure(StrEnum):
@@ -269,12 +271,23 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """An answer that can be given by pressing a button: at most 20 characters `title`. `payload` comes back with the press
+    (at most 64 bytes of ASCII). `query` makes a link of the receipt's address that preselects it."""
+
+    title: str
+    payload: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A message to send. `address` is the sender's address of the identity we answer.
 
     `kind` is `reply` or `receipt`; `receipt` holds the three parts and the link. `references` are the Message-IDs of
     the conversation, oldest first. `reply_token` goes into a mail's Reply-To. `attempt` counts from 1. `call` is a
     telephone call to be placed (kind `call`): the customer's number `to`, the agent's `agent`, our address `webhook`.
+    `choices` are the answers to a receipt, for channels that have buttons; `question` goes above buttons that stand alone.
     """
 
     message_id: UUID
@@ -295,6 +308,8 @@ class Outgoing:
     call: Mapping[str, Any] | None = None
     attempt: int = 1
     created_at: datetime | None = None
+    choices: Sequence[Choice] = ()
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from app.channels import fetching, line_media, line_parse, line_profile, meta, p
 from app.channels.base import (
     Call,
     Capabilities,
+    Choice,
     ConfigModel,
     Outgoing,
     Parsed,
@@ -71,8 +72,10 @@ class LineAdapter:
             raise SendError(SendFailure.PERMANENT, "there is no text to send")
         if len(parts) > self.capabilities.max_parts:
             raise SendError(SendFailure.PERMANENT, f"the text needs more than {self.capabilities.max_parts} messages")
-        messages = [{"type": "text", "text": part} for part in parts]
-        messages += [line_media.message_of(file) for file in outgoing.files]
+        messages: list[dict[str, Any]] = [{"type": "text", "text": part} for part in parts]
+        messages += [dict(line_media.message_of(file)) for file in outgoing.files]
+        if outgoing.choices:
+            messages[-1]["quickReply"] = {"items": [_button(item) for item in outgoing.choices]}
         last: str | None = None
         for start in range(0, len(messages), _PER_PUSH):
             payload = {"to": to, "messages": messages[start : start + _PER_PUSH]}
@@ -95,6 +98,13 @@ class LineAdapter:
     async def check(self, config: LineConfig, http: httpx.AsyncClient) -> None:
         """Raises SendError."""
         await _call(config, http, "GET", "info")
+
+
+def _button(choice: Choice) -> dict[str, Any]:
+    """LINE shows the title as what the customer said, and tells us only the data."""
+    data = f"{choice.payload} {choice.title}"
+    action = {"type": "postback", "label": choice.title, "data": data, "displayText": choice.title}
+    return {"type": "action", "action": action}
 
 
 def _headers(config: LineConfig) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.channels import receipts
 from app.channels.base import (
     Change,
     ChangeKind,
@@ -156,7 +157,8 @@ def _postback(event: Json, found: Found) -> None:
         found.ignore("event postback richmenuswitch")
         return
     picked = next((params[name] for name in ("datetime", "date", "time") if name in params), None)
-    text = " ".join(part for part in (word(postback.get("data"), 1000), picked) if part)
+    data = postback.get("data")
+    text = receipts.title_in(data) or " ".join(part for part in (word(data, 1000), picked) if part)
     if not text:
         found.ignore("event postback without data")
         return
@@ -169,6 +171,7 @@ def _postback(event: Json, found: Found) -> None:
             text=clean(text),
             sent_at=moment(at),
             content=_mode(event, {"postback": scrub(postback)}),
+            pressed=receipts.pressed(data),
         )
     )
 

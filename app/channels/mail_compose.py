@@ -15,6 +15,9 @@ from app.channels.mail_config import MailConfig
 from app.channels.text import clean, file_name, media_type, word
 
 REFERENCES_LIMIT = 20
+_BUTTON = (
+    "display:inline-block;padding:8px 16px;border:1px solid #333;border-radius:4px;text-decoration:none;color:#111"
+)
 _LINK = re.compile(r"https?://[^\s<>\"']{1,2000}")
 _REPLY_PREFIX = re.compile(r"^\s*(?:re|aw|sv|vs|antw|回复|答复|回覆)\s*(?:\[\d+\])?\s*[:：]", re.IGNORECASE)
 _ID = re.compile(r"<[!-;=?-~]{1,400}>")
@@ -59,7 +62,7 @@ def compose(config: MailConfig, outgoing: Outgoing, *, to: str) -> EmailMessage:
         mail["X-PM-Metadata-roundtrip"] = outgoing.message_id.hex  # its news name no Message-ID, but this
     text = clean(outgoing.text, len(outgoing.text)).replace("\r\n", "\n").replace("\r", "\n")
     mail.set_content(text + "\n", charset="utf-8", cte=_encoding(text))
-    page = _page(text)
+    page = _page(text, _buttons(outgoing))
     mail.add_alternative(page, subtype="html", charset="utf-8", cte=_encoding(page))
     for number, file in enumerate(outgoing.files, 1):
         main, _, sub = media_type(file.media_type).partition("/")
@@ -114,9 +117,24 @@ def _encoding(text: str) -> str:
     return "quoted-printable" if plain * 2 >= len(text) else "base64"
 
 
-def _page(text: str) -> str:
+def _page(text: str, buttons: str = "") -> str:
     paragraphs = [_paragraph(block) for block in re.split(r"\n{2,}", text.strip("\n"))]
-    return f'<!DOCTYPE html>\n<html><body style="font-family:sans-serif">\n{"".join(paragraphs)}</body></html>\n'
+    return (
+        f'<!DOCTYPE html>\n<html><body style="font-family:sans-serif">\n{"".join(paragraphs)}{buttons}</body></html>\n'
+    )
+
+
+def _buttons(outgoing: Outgoing) -> str:
+    """Links to the receipt's page on which the answer is chosen already: opened by anybody, they settle nothing."""
+    url = str((outgoing.receipt or {}).get("url") or "")
+    if not url.startswith(("https://", "http://")):
+        return ""
+    links = (
+        f'<a style="{_BUTTON}" href="{html.escape(f"{url}?{item.query}")}">{html.escape(item.title)}</a>'
+        for item in outgoing.choices
+    )
+    shown = " ".join(links)
+    return f"<p>{shown}</p>\n" if shown else ""
 
 
 def _paragraph(block: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.channels import meta
+from app.channels import meta, receipts
 from app.channels.base import (
     Change,
     ChangeKind,
@@ -125,6 +125,7 @@ def _message(event: Json, customer: Sender | None, found: Found, standby: bool) 
             files=seen.files,
             content={**content, **seen.content},
             automatic=standby,
+            pressed=receipts.pressed(obj(message.get("quick_reply")).get("payload")),
         )
     )
 
@@ -256,6 +257,7 @@ def _postback(event: Json, customer: Sender | None, found: Found, standby: bool)
             sent_at=moment(event.get("timestamp")),
             content=content,
             automatic=standby,
+            pressed=receipts.pressed(postback.get("payload")),
         )
     )
 

@@ -69,6 +69,10 @@ async def send(way: Way, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
     messages: list[dict[str, Any]] = [{"text": part} for part in parts]
     for file, kind in zip(outgoing.files, kinds, strict=True):
         messages.append({"attachment": await _upload(way, http, file, kind)})
+    if outgoing.choices:
+        messages[-1]["quick_replies"] = [
+            {"content_type": "text", "title": item.title, "payload": item.payload} for item in outgoing.choices
+        ]
     steps: list[Callable[[], Awaitable[str | None]]] = []
     for number, message in enumerate(messages, 1):
         if way.tagged:

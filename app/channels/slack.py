@@ -94,6 +94,8 @@ class SlackAdapter:
         for number, text in enumerate(parts, 1):
             payload = {"channel": channel, **threaded, "text": slack_text.escaped(text), **_PLAIN}
             if number == len(parts):
+                if outgoing.choices:
+                    payload["blocks"] = slack_text.asking(outgoing, text)
                 payload["metadata"] = {
                     "event_type": slack_parse.METADATA,
                     "event_payload": {"message_id": str(outgoing.message_id)},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.channels import slack_text
+from app.channels import receipts, slack_text
 from app.channels.base import Change, ChangeKind, InboundMessage, Parsed, RemoteFile, Sender, StatusUpdate
 from app.channels.meta import BadItem, Found, Json, moment, obj, sequence
 from app.channels.text import clean, file_name, key, media_type, scrub, word
@@ -26,6 +26,10 @@ class Envelope:
 def parse(body: Json) -> Parsed:
     found = Found()
     kind = word(body.get("type"), 50) or "without a type"
+    if kind == "block_actions":
+        with found.item(kind):
+            _pressed(body, found)
+        return found.parsed()
     if kind != "event_callback":
         found.ignore(kind)
         return found.parsed()
@@ -88,6 +92,33 @@ def _message(around: Envelope, event: Json, found: Found) -> None:
         found.ignore("message", word(subtype, 50))
     else:
         _written(around, event, found)
+
+
+def _pressed(body: Json, found: Found) -> None:
+    """Buttons below a receipt of ours; other apps of the workspace have their own."""
+    channel, user = key(obj(body.get("channel")).get("id")), obj(body.get("user"))
+    message = obj(body.get("message"))
+    ts, who = key(message.get("ts")), key(user.get("id"))
+    actions = [obj(item) for item in sequence(body.get("actions"))[:_FILES_LIMIT]]
+    ours = [(action, answer) for action in actions if (answer := receipts.pressed(action.get("value")))]
+    if not ours:
+        found.ignore("block_actions")
+    for action, answer in ours:
+        if channel is None or ts is None or who is None:
+            raise BadItem("a press without channel, message or user")
+        around = Envelope(key(obj(body.get("team")).get("id")) or key(user.get("team_id")) or "", frozenset())
+        author = {"user": who, "user_profile": {"name": user.get("name") or user.get("username")}}
+        at = key(action.get("action_ts"))
+        found.messages.append(
+            InboundMessage(
+                external_id=_id("action", channel, ts, at or "", answer),
+                sender=_sender(around, channel, {}, author, _root(message, ts)),
+                text=word(obj(action.get("text")).get("text"), 200) or "[button]",
+                sent_at=_time(at),
+                content={"user": who, "thread_ts": _root(message, ts)},
+                pressed=answer,
+            )
+        )
 
 
 def _ours(event: Json, found: Found) -> None:

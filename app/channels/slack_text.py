@@ -1,10 +1,14 @@
 """Slack's way of writing: `<...>` for links and people, three escaped characters, names for emoji."""
 
 import re
+from typing import Any
 
+from app.channels.base import Outgoing
+from app.channels.split import split_text
 from app.channels.text import clean
 
 _MARK = re.compile(r"<([^<>\s][^<>\n]{0,4000})>")
+_BLOCK_LIMIT = 3000
 _ESCAPES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 _EMOJI = {
     "+1": "👍",
@@ -59,6 +63,22 @@ def _shown(mark: str) -> str:
 def escaped(text: str) -> str:
     """What Slack shows exactly so: without this, an agent's text could call a whole channel."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def asking(outgoing: Outgoing, text: str) -> list[dict[str, Any]]:
+    """The text in as many blocks as Slack wants, its links clickable, and the buttons below."""
+    parts = split_text(text, _BLOCK_LIMIT, width)
+    said = [{"type": "section", "text": {"type": "mrkdwn", "text": escaped(part)}} for part in parts]
+    buttons = [
+        {
+            "type": "button",
+            "action_id": item.payload,
+            "text": {"type": "plain_text", "text": item.title, "emoji": False},
+            "value": item.payload,
+        }
+        for item in outgoing.choices
+    ]
+    return [*said, {"type": "actions", "elements": buttons}]
 
 
 def width(char: str) -> int:

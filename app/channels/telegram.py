@@ -100,6 +100,8 @@ class TelegramAdapter:
         parts = telegram_files.parts(outgoing.text, outgoing.files, at_most=self.capabilities.max_parts)
         sent = Sent()
         for number, part in enumerate(parts):
+            if outgoing.choices and number == len(parts) - 1:
+                target["reply_markup"] = _keyboard(outgoing)
             try:
                 sent = await _send_part(config, http, target, part, patient=number > 0)
             except SendError as error:
@@ -145,6 +147,10 @@ async def _file_url(config: TelegramConfig, file: RemoteFile, http: httpx.AsyncC
     if not isinstance(path, str) or not re.fullmatch(r"[\w./-]{1,300}", path) or ".." in path:
         raise provider.FetchError("Telegram gave an odd file path", retry=False)
     return f"{base}/file/bot{token}/{path}"
+
+
+def _keyboard(outgoing: Outgoing) -> dict[str, Any]:
+    return {"inline_keyboard": [[{"text": item.title, "callback_data": item.payload} for item in outgoing.choices]]}
 
 
 async def _send_part(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from app.channels import receipts
 from app.channels.base import (
     Change,
     ChangeKind,
@@ -87,7 +88,11 @@ def _pressed(query: Json, _: Json) -> Parsed:
     author = objectly(query.get("from"))
     content: dict[str, Any] = {"callback": {"data": data, "message_id": scrub(under.get("message_id"))}}
     message = InboundMessage(
-        external_id=_key("callback", query_id), sender=sender_of(chat, author, under), text=clean(text), content=content
+        external_id=_key("callback", query_id),
+        sender=sender_of(chat, author, under),
+        text=clean(text),
+        content=content,
+        pressed=receipts.pressed(data),
     )
     return Parsed(messages=(message,))
 

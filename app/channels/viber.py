@@ -35,6 +35,7 @@ from app.errors import NotGenuine
 _TEXT_LIMIT = 7000
 _CAPTION_LIMIT = 512
 _FILE_NAME_LIMIT = 256
+_SILENT_API = 6  # from here on apps can press without showing it
 _MB = 1_000_000
 _LIMITS: Mapping[str, int] = {"image": _MB, "video": 26 * _MB, "file": 50 * _MB}
 _PICTURES = frozenset({"image/jpeg", "image/png", "image/gif"})
@@ -87,6 +88,8 @@ class ViberAdapter:
             "sender": _sender(config),
             "tracking_data": f"{viber_parse.TRACKING}{outgoing.message_id}",
         }
+        if outgoing.choices:
+            bodies[-1] |= {"min_api_version": _SILENT_API, "keyboard": _keyboard(outgoing)}
         steps: list[Callable[[], Awaitable[str | None]]] = [
             partial(_post, config, http, {**around, **body}, outgoing.attempt) for body in bodies
         ]
@@ -136,6 +139,22 @@ def _bodies(outgoing: Outgoing) -> list[dict[str, Any]]:
     if len(parts) > can.max_parts:
         raise SendError(SendFailure.PERMANENT, f"the text needs more than {can.max_parts} messages")
     return [*({"type": "text", "text": part} for part in parts), *files]
+
+
+def _keyboard(outgoing: Outgoing) -> dict[str, Any]:
+    """Viber sends back the body of what was pressed as if it had been written: it is not shown to the customer."""
+    buttons = [
+        {
+            "Columns": 3,
+            "Rows": 1,
+            "ActionType": "reply",
+            "ActionBody": f"{item.payload} {item.title}",
+            "Text": item.title,
+            "Silent": True,
+        }
+        for item in outgoing.choices
+    ]
+    return {"Type": "keyboard", "DefaultHeight": False, "Buttons": buttons}
 
 
 def _by_link(file: OutboundFile) -> dict[str, Any]:

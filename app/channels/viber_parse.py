@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
+from app.channels import receipts
 from app.channels.base import (
     InboundMessage,
     Parsed,
@@ -72,6 +73,7 @@ def _message(body: Json, found: Found) -> None:
             sent_at=moment(body.get("timestamp")),
             files=(file,) if file else (),
             content=_content(body, message, kind),
+            pressed=receipts.pressed(message.get("text")),
         )
     )
 
@@ -89,7 +91,8 @@ def _arrived(tracked: object, body: Json, found: Found) -> None:
 
 def _text(kind: str, message: Json) -> str:
     """What was written, with what the agent sees of a kind that has no words of its own."""
-    written = clean(message["text"]) if isinstance(message.get("text"), str) else ""
+    given = message.get("text")
+    written = receipts.title_in(given) or (clean(given) if isinstance(given, str) else "")
     shown = _SHOWN[kind](message) if kind in _SHOWN else ""
     if kind not in _SHOWN and kind not in ("text", *_FILES):
         shown = f"[{kind}]"

@@ -33,6 +33,7 @@ from app.errors import NotGenuine
 
 TEXT_BYTES = 2048
 _WINDOW_COUNT = 5
+_HEAD_BYTES = 1024  # of the text above a menu
 _BELL = "kf_msg_or_event"
 _PAGE = 1000
 _BELL_IS_OLD = 95007
@@ -147,6 +148,8 @@ class WecomAdapter:
         for file, kind in zip(outgoing.files, kinds, strict=True):
             media_id = await wechat_media.upload(api, http, kind, file)
             bodies.append({"msgtype": kind, kind: {"media_id": media_id}})
+        if outgoing.choices:
+            bodies = _asking(outgoing, bodies)
         target = {"touser": user, "open_kfid": config.open_kfid}
         numbered = [
             {**target, "msgid": wecom_parse.own_id(outgoing.message_id, part), **body}
@@ -166,6 +169,18 @@ class WecomAdapter:
     async def fetch(self, config: WecomConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """Raises FetchError."""
         return await wechat_media.fetch(_api(config), http, file.ref.get("media_id"), limit=limit)
+
+
+def _asking(outgoing: Outgoing, bodies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The text above the menu where it fits there, else the question alone, behind the text. Raises SendError."""
+    text = clean(outgoing.text).strip()
+    alone = len(bodies) == 1 and len(text.encode()) <= _HEAD_BYTES
+    menu = [{"type": "click", "click": {"id": item.payload, "content": item.title}} for item in outgoing.choices]
+    asked = {"head_content": text if alone else outgoing.question, "list": menu}
+    found = [*([] if alone else bodies), {"msgtype": "msgmenu", "msgmenu": asked}]
+    if len(found) > _WINDOW_COUNT:
+        raise SendError(SendFailure.PERMANENT, "no message is left for the menu")
+    return found
 
 
 def _opened(config: WecomConfig, call: Call) -> bytes:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from app.channels import receipts
 from app.channels.base import (
     Change,
     ChangeKind,
@@ -138,7 +139,15 @@ def _keep(
         found.echoes.append(Echo(external_id, person, text, _moment(item), files, content))
     else:
         found.messages.append(
-            InboundMessage(external_id, person, text, sent_at=_moment(item), files=files, content=content)
+            InboundMessage(
+                external_id,
+                person,
+                text,
+                sent_at=_moment(item),
+                files=files,
+                content=content,
+                pressed=receipts.pressed(pressed),
+            )
         )
 
 

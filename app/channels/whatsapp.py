@@ -29,6 +29,7 @@ from app.channels.text import key
 from app.channels.whatsapp_config import WhatsAppConfig
 
 _CAPTION_LIMIT = 1024
+_BODY_LIMIT = 1024  # of a message with buttons
 _MB = 1_000_000
 # What WhatsApp shows as such; everything else goes as a document.
 _SHOWN = {
@@ -109,6 +110,8 @@ class WhatsAppAdapter:
             bodies.append((kind, await _upload(graph, config, http, file, kind)))
         if outgoing.files and outgoing.text.strip() and bodies[0][0] != "text":
             bodies[0][1]["caption"] = outgoing.text.strip()
+        if outgoing.choices:
+            bodies = _asking(outgoing, bodies)
         return await meta_graph.in_order(_steps(graph, config, http, target, str(outgoing.message_id), bodies))
 
     async def fetch(self, config: WhatsAppConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
@@ -172,6 +175,19 @@ def _texts(outgoing: Outgoing, kinds: Sequence[str]) -> list[tuple[str, dict[str
     if len(parts) > can.max_parts:
         raise SendError(SendFailure.PERMANENT, f"the text needs more than {can.max_parts} messages")
     return [("text", {"body": part, "preview_url": False}) for part in parts]
+
+
+def _asking(outgoing: Outgoing, bodies: Sequence[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The text above the buttons where it fits there, else the question alone, behind the text."""
+    text = outgoing.text.strip()
+    alone = len(bodies) == 1 and bodies[0][0] == "text" and sum(map(utf16, text)) <= _BODY_LIMIT
+    buttons = [{"type": "reply", "reply": {"id": item.payload, "title": item.title}} for item in outgoing.choices]
+    asked = {
+        "type": "button",
+        "body": {"text": text if alone else outgoing.question},
+        "action": {"buttons": buttons},
+    }
+    return [*([] if alone else bodies), ("interactive", asked)]
 
 
 async def _upload(

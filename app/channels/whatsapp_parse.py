@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from app.channels import meta
+from app.channels import meta, receipts
 from app.channels.base import (
     CallUpdate,
     Change,
@@ -133,6 +133,7 @@ def _message(message: Json, people: People, found: Found) -> None:
             sent_at=moment(message.get("timestamp")),
             files=body.files,
             content=body.content,
+            pressed=receipts.pressed(obj(obj(message.get("interactive")).get("button_reply")).get("id")),
         )
     )
 

@@ -12,19 +12,18 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
-from app.conversations import assignment, queries, replies, states
+from app.conversations import asking, assignment, queries, states
 from app.errors import Conflict, ConversationClosed, Invalid
 from app.events import log as events
 from app.events import shapes
 from app.events.log import SYSTEM, Actor
-from app.feedback import outcomes, policy, receipt, recovery
-from app.models import Agent, CategorySetting, ClosingPolicy, Contact, Conversation, ResolutionCycle
+from app.feedback import outcomes, policy, recovery
+from app.models import Agent, CategorySetting, ClosingPolicy, Conversation, ResolutionCycle
 from app.models.words import (
     ClockMetric,
     ConversationStatus,
     CycleState,
     Matter,
-    MessageKind,
     RecoveryCause,
     RecoveryState,
 )
@@ -74,7 +73,7 @@ async def resolve(
         problem=problem.strip(),
         resolution=resolution.strip(),
         commitment=commitment.strip(),
-        language=receipt.language_for(contact.language, problem),
+        language=await asking.language_for(session, contact.language, problem),
         resolved_by=agent.id if agent else None,
         channel_id=conversation.channel_id,
         queue_id=conversation.queue_id,
@@ -103,7 +102,7 @@ async def resolve(
         actor=actor,
         to_customer=True,
     )
-    message_id = await _send_receipt(session, conversation, cycle, contact, agent, link(cycle.id))
+    message_id = await _send_receipt(session, conversation, cycle, agent, link(cycle.id))
     cycle.message_id = message_id
     session.add(cycle)
     await wake(session, TOPIC)
@@ -132,39 +131,20 @@ async def remind(
     cycle.reminders += 1
     cycle.next_at = policy.next_at(cycle.policy, cycle.created_at, reminders=cycle.reminders)
     session.add(cycle)
-    contact = await queries.contact_of(session, conversation)
-    await _send_receipt(session, conversation, cycle, contact, None, link(cycle.id), reminder=True)
+    await _send_receipt(session, conversation, cycle, None, link(cycle.id), reminder=True)
 
 
 async def _send_receipt(
     session: AsyncSession,
     conversation: Conversation,
     cycle: ResolutionCycle,
-    contact: Contact,
     agent: Agent | None,
     url: str,
     *,
     reminder: bool = False,
 ) -> UUID:
+    message = await asking.send(session, conversation, cycle, agent=agent, url=url, reminder=reminder)
     shape = shapes.receipt(cycle, url)
-    message = await replies.send(
-        session,
-        conversation,
-        author=agent,
-        kind=MessageKind.RECEIPT,
-        text=receipt.receipt_text(
-            language=cycle.language,
-            problem=cycle.problem,
-            resolution=cycle.resolution,
-            commitment=cycle.commitment,
-            url=url,
-            name=contact.name,
-            survey=cycle.survey_asked,
-            reminder=reminder,
-        ),
-        subject=receipt.receipt_subject(language=cycle.language, subject=conversation.subject),
-        content={"receipt": shape, **({"reminder": cycle.reminders} if reminder else {})},
-    )
     await events.append(session, conversation, "feedback.requested", {"receipt": shape}, to_customer=True)
     return message.id
 

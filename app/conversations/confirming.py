@@ -1,4 +1,5 @@
-"""Receipts that nobody answers: asked about again, and in the end taken as confirmed. Works on any number of processes."""
+"""Receipts that nobody answers: asked about again, and in the end taken as confirmed; and those that did not arrive. Works on
+any number of processes."""
 
 from __future__ import annotations
 
@@ -9,15 +10,19 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import closing, queries
+from app.conversations import asking, closing, queries
 from app.db import Database
 from app.models import Conversation, ResolutionCycle
-from app.models.words import ConversationStatus
+from app.models.words import ConversationStatus, CycleState
 
 BATCH = 100
-_DUE = text("SELECT conversation_id FROM resolution_cycle WHERE next_at <= now() ORDER BY next_at LIMIT :batch")
+_DUE = text(
+    "(SELECT conversation_id FROM resolution_cycle WHERE unreached IS NOT NULL LIMIT :batch) UNION "
+    "(SELECT conversation_id FROM resolution_cycle WHERE next_at <= now() ORDER BY next_at LIMIT :batch)"
+)
 _NEXT = text(
-    "SELECT extract(epoch FROM min(next_at) - clock_timestamp())::float8 FROM resolution_cycle WHERE next_at IS NOT NULL"
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM resolution_cycle WHERE unreached IS NOT NULL) THEN 0.0 ELSE ("
+    "SELECT extract(epoch FROM min(next_at) - clock_timestamp())::float8 FROM resolution_cycle WHERE next_at IS NOT NULL) END"
 )
 _MOMENT = text("SELECT now()")
 _BUSY_S = 0.05
@@ -41,8 +46,22 @@ class Confirmer:
             return None
         return max(seconds, 0 if held else _BUSY_S)
 
+    async def _send_again(self, session: AsyncSession, conversation: Conversation) -> None:
+        """A receipt that did not arrive, by another channel; of what is settled meanwhile nobody is asked any more."""
+        found = await session.exec(
+            select(ResolutionCycle)
+            .where(col(ResolutionCycle.conversation_id) == conversation.id, col(ResolutionCycle.unreached).is_not(None))
+            .execution_options(populate_existing=True)
+        )
+        for cycle in found.all():
+            if cycle.state == CycleState.PENDING and conversation.status == ConversationStatus.RESOLVED:
+                await asking.send_again(session, conversation, cycle, url=self._link(cycle.id))
+            cycle.unreached = None
+            session.add(cycle)
+
     async def _settle(self, session: AsyncSession, conversation: Conversation) -> None:
         """What is due now that nobody else can answer meanwhile; the database's clock decides."""
+        await self._send_again(session, conversation)
         moment = (await session.execute(_MOMENT)).scalar_one()
         found = await session.exec(
             select(ResolutionCycle)

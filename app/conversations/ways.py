@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,16 @@ _CLAIM = text(
     "INSERT INTO contact_identity(id, contact_id, channel_id, kind, value, address) "
     "VALUES (:id, :contact, :channel, :kind, :value, :address) ON CONFLICT (channel_id, kind, value) DO NOTHING"
 ).bindparams(bindparam("address", type_=JSONB))
+
+_OTHERS = text("""
+    SELECT DISTINCT ON (ch.id) i.id AS identity_id, ch.id AS channel_id, ch.type, ch.name
+    FROM contact_identity i
+    JOIN channel ch ON ch.id = i.channel_id AND ch.active
+    LEFT JOIN channel_state s ON s.channel_id = ch.id
+    WHERE i.contact_id = :contact AND i.same_as IS NULL AND ch.type = ANY(CAST(:order AS text[]))
+    AND ch.id <> ALL(CAST(:passed AS uuid[])) AND coalesce(s.state, 'ok') NOT IN ('reauth', 'broken')
+    ORDER BY ch.id, i.created_at DESC, i.id DESC
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +62,33 @@ async def find(session: AsyncSession, conversation: Conversation, *, claim: bool
     return await _known(session, conversation, claim=claim) if config.reply_by_identities else None
 
 
+async def others(
+    session: AsyncSession, conversation: Conversation, *, order: Sequence[str], passed: Collection[UUID]
+) -> AsyncIterator[Way]:
+    """By which other channels the contact is known, in the `order` of channel types, newest first; without the channels
+    `passed`. Where they are not known yet by mail or text message, at the address or number that we have of them. An account
+    that does not work is left out. An address that nobody wrote from becomes the contact's when it is yielded."""
+    values = {"contact": conversation.contact_id, "order": list(order), "passed": list(passed)}
+    found = (await session.execute(_OTHERS, values)).all()
+    for kind in order:
+        known = [Way(row.channel_id, row.identity_id, row.type, row.name) for row in found if row.type == kind]
+        for way in known:
+            yield way
+        if known or kind not in REACHING:
+            continue
+        channels = (await session.exec(select(Channel).where(col(Channel.type) == kind, col(Channel.active)))).all()
+        if len(channels) == 1 and channels[0].id not in passed:
+            told = await _by(session, conversation, channels[0], claim=True)
+            if told is not None:
+                yield told
+
+
 def _elsewhere(model: type[RepliesElsewhere], given: Mapping[str, Any]) -> RepliesElsewhere:
     """That part of a configuration: the whole of it may need secrets."""
     known = {"reply_by_identities": model.model_fields["reply_by_identities"].default, **given}
-    return RepliesElsewhere.model_validate({name: known[name] for name in RepliesElsewhere.model_fields if name in known})
+    return RepliesElsewhere.model_validate(
+        {name: known[name] for name in RepliesElsewhere.model_fields if name in known}
+    )
 
 
 async def require(session: AsyncSession, conversation: Conversation) -> Way:

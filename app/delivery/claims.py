@@ -13,7 +13,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog, ChannelAccount
-from app.channels.base import Outgoing, Template
+from app.channels.base import Choice, Outgoing, Template
 from app.delivery import automatic
 from app.delivery.outbox import Change, change_many
 from app.ids import new_id
@@ -282,6 +282,8 @@ async def _load(
                 call=message.content.get("dial"),
                 attempt=outbox.attempts + 1,
                 created_at=message.created_at,
+                choices=[Choice(**item) for item in message.content.get("choices", ())],
+                question=message.content.get("question", ""),
             ),
             files=message.attachments,
             status=message.status,

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.delivery import states
+from app.delivery import states, unreached
 from app.events import log as events
 from app.events.log import SYSTEM, Actor
 from app.models import Conversation, Message
@@ -119,6 +119,8 @@ async def status_changed(
         return False
     message.status, message.error, message.error_code = status, error, error_code
     await tell_status(session, conversation, message, actor=actor)
+    if error_code in unreached.CODES:
+        await unreached.note(session, [message.id])
     return True
 
 
@@ -161,4 +163,5 @@ async def change_many(session: AsyncSession, changes: Sequence[Change], *, actor
             "actor": actor.id,
         },
     )
+    await unreached.note(session, [change.message_id for change in changes if change.error_code in unreached.CODES])
     return int(counted.scalar_one())

@@ -16,8 +16,9 @@ from prometheus_client import Counter as Metric
 from prometheus_client import Gauge, Histogram
 
 from app import log
-from app.catalog import CatalogCache
-from app.channels.base import OutboundFile, SendError, SendFailure, Sent
+from app.catalog import CatalogCache, ChannelAccount
+from app.channels.base import OutboundFile, Outgoing, SendError, SendFailure, Sent
+from app.channels.receipts import in_best_form
 from app.db import Database
 from app.delivery import accounts, claims, refusals
 from app.delivery.backoff import Schedule
@@ -36,6 +37,10 @@ _BUSY_S = 0.02
 _LEASE_MARGIN_S = 30
 _LOUD = {"reauth", "config"}
 _logger = log.get("delivery")
+
+
+async def _send(account: ChannelAccount, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
+    return await in_best_form(outgoing, lambda formed: account.adapter.send(account.config, formed, http))
 
 
 class Sender:
@@ -156,7 +161,7 @@ class Sender:
             return error, False
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await item.account.adapter.send(item.account.config, outgoing, self._http), True
+                return await _send(item.account, outgoing, self._http), True
         except SendError as error:
             return error, True
         except TimeoutError:

@@ -15,10 +15,12 @@ SHIPPED = ClosingPolicy(
     position=1_000,
     confirm_after_s=259_200,
     remind_after_s=[86_400],
+    low_csat=2,
+    low_nps=6,
 )
 _KEPT = (
     "code", "version", "confirm_after_s", "remind_after_s", "reopen_window_s", "survey", "survey_gap_s",
-    "low_csat", "low_nps", "recovery_due_s", "follow_up_grace_s",
+    "low_csat", "low_nps", "recovery_due_s", "follow_up_grace_s", "receipt_channels",
 )  # fmt: skip
 
 

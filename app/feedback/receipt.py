@@ -24,6 +24,11 @@ _ENGLISH = {
     "answer_only": "Please open this link to confirm the result, or to tell us that it is not solved:",
     "subject": "Is it solved? {subject}",
     "subject_none": "Is it solved? Please confirm the result",
+    "question": "Is it solved?",
+    "yes": "Yes, solved",
+    "no": "Not solved",
+    "short": "We finished our work on your request. Reply YES if it is solved, NO if not. Details:",
+    "short_reminder": "Was your request solved? Reply YES if it is solved, NO if not. Details:",
 }
 _CHINESE = {
     "hello": "{name}，您好：",
@@ -37,6 +42,11 @@ _CHINESE = {
     "answer_only": "请打开以下链接确认处理结果，或告诉我们问题尚未解决：",
     "subject": "问题解决了吗？{subject}",
     "subject_none": "问题解决了吗？请确认处理结果",
+    "question": "问题解决了吗？",
+    "yes": "已解决",
+    "no": "未解决",
+    "short": "您反映的事项已处理完毕。已解决请回复“是”，未解决请回复“否”。详情：",
+    "short_reminder": "请问问题解决了吗？已解决请回复“是”，未解决请回复“否”。详情：",
 }
 _WORDS: Mapping[Language, Mapping[str, str]] = {"en": _ENGLISH, "zh": _CHINESE}
 
@@ -90,6 +100,18 @@ def receipt_text(
             f"{words['answer' if survey else 'answer_only']}\n{url}",
         ]
     )
+
+
+def short_text(*, language: str, url: str, reminder: bool = False) -> str:
+    """For text messages, which are paid for by their length: how to answer, and the link at the end."""
+    words = _WORDS[known_language(language) or "en"]
+    return f"{words['short_reminder' if reminder else 'short']} {url}"
+
+
+def question(language: str) -> tuple[str, str, str]:
+    """What is asked above buttons, and what they say for yes and for no."""
+    words = _WORDS[known_language(language) or "en"]
+    return words["question"], words["yes"], words["no"]
 
 
 def receipt_subject(*, language: str, subject: str | None = None) -> str:

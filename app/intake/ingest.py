@@ -35,7 +35,7 @@ from app.delivery import receipts, refusals
 from app.errors import Conflict, ConversationClosed, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
-from app.intake import answers, bounces, calls, changes, echoes, imap_parking, mail_threads
+from app.intake import answers, bounces, calls, changes, echoes, imap_parking, mail_threads, presses
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.names import Names
@@ -110,9 +110,11 @@ class Intake:
         Raises Unavailable; then nothing of it is stored and the provider has to send it again.
         """
         parsed = await bounces.proven(self._database, account, calls.dated(parsed, now()))
+        parsed = await presses.own(self._database, account.id, parsed)
         entry = await self._entry(account, transport, headers, body, parsed, bell)
         outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
         stored = await self._finish(account, entry, outcomes)
+        await self._take_answers(entry, stored)
         await self._follow(account, parsed)
         return self._told(account, entry, parsed, stored)
 
@@ -131,6 +133,7 @@ class Intake:
         What the call says of other messages is applied before that, because it may be applied twice and must not be lost.
         """
         parsed = await bounces.proven(self._database, account, calls.dated(parsed, now()))
+        parsed = await presses.own(self._database, account.id, parsed)
         await self._follow(account, parsed)
         entry = await self._entry(account, transport, headers, body, parsed, None)
         waiting: list[tuple[UUID, Prepared]] = []
@@ -144,6 +147,7 @@ class Intake:
                     _require_stored(entry, outcomes)
                     for said in heard:
                         await answers.take(session, said)
+                    await presses.take(session, _answering(entry, [_stored(outcome) for outcome in outcomes]))
                     await also(session)
             except _NotReady as error:
                 waiting = error.waiting
@@ -247,7 +251,21 @@ class Intake:
             await self._names.learn(account.id, message.sender, language=language(message))
         files = [await self._keep(file) for file in message.files]
         message, target = await mail_threads.place(self._database, self._vault, catalog, account, message)
-        return self._preparer.prepare(account, message, target=target, files=files, correlation_id=correlation_id)
+        meant = await presses.meant(self._database, account.id, message) if target is None else None
+        return self._preparer.prepare(
+            account,
+            message,
+            target=meant.conversation_id if meant else target,
+            files=files,
+            correlation_id=correlation_id,
+            answer=meant.content if meant else None,
+        )
+
+    async def _take_answers(self, entry: Entry, stored: Sequence[Stored]) -> None:
+        """After they are stored, in a transaction of its own: done again it changes nothing."""
+        if given := _answering(entry, stored):
+            async with self._database.begin() as session:
+                await presses.take(session, given)
 
     async def _keep(self, file: InboundFile | RemoteFile) -> dict[str, Any]:
         """A file as the message remembers it; one that is elsewhere keeps its reference."""
@@ -371,6 +389,12 @@ class _NotReady(Exception):
 
     def __init__(self, waiting: list[tuple[UUID, Prepared]]) -> None:
         self.waiting = waiting
+
+
+def _answering(entry: Entry, stored: Sequence[Stored]) -> list[UUID]:
+    """Those that name the receipt that they answer."""
+    pairs = zip(entry.messages, stored, strict=True)
+    return [item.message_id for prepared, item in pairs if prepared.answers]
 
 
 def _require_stored(entry: Entry, outcomes: Sequence[Outcome]) -> None:

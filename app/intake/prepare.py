@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -32,7 +32,7 @@ _logger = log.get("intake")
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """One message, ready for a batch. `item` is the JSON that ingest.sql describes; `target` the conversation that a
-    reply names."""
+    reply names. `answers`: it says which receipt it answers (presses.py)."""
 
     channel_id: UUID
     external_id: str
@@ -41,6 +41,7 @@ class Prepared:
     target: UUID | None
     item: str
     classified: Classified
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +94,22 @@ class Preparer:
         target: UUID | None,
         files: Sequence[dict[str, Any]],
         correlation_id: str,
+        answer: Mapping[str, Any] | None = None,
     ) -> Prepared:
-        """Everything that can be known of a message before the database is asked."""
+        """Everything that can be known of a message before the database is asked. An `answer` to a receipt is kept with it."""
         found = self._classifier.classify(message.text, subject=message.subject, hint=message.category)
         place = self._place(account.queue_id, found.category)
         grade = self._grade(found.category, found.matter, found.severity, found.complaint_type)
         facts = (account.type, found.category, found.matter, found.severity, found.warranty, place.queue_name)
         sender = message.sender
         item = {
-            **_written(message, files, correlation_id),
+            **_written(message, files, correlation_id, answer),
             **_opening(account, message, found, place, grade, self._aims(facts)),
         }
         row = orjson.dumps(item, default=str).decode()
-        return Prepared(account.id, message.external_id, sender.kind, sender.value, target, row, found)
+        # However often a button is pressed, it is one message.
+        external_id = f"press:{message.pressed}" if message.pressed is not None and answer else message.external_id
+        return Prepared(account.id, external_id, sender.kind, sender.value, target, row, found, answer is not None)
 
 
 def language(message: InboundMessage) -> str | None:
@@ -133,7 +137,9 @@ def _clock(metric: str, policy: SlaPolicy) -> dict[str, Any]:
     }
 
 
-def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlation_id: str) -> dict[str, Any]:
+def _written(
+    message: InboundMessage, files: Sequence[dict[str, Any]], correlation_id: str, answer: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """The message itself; `shown` is its public shape, to which ingest.sql adds place, author and time."""
     sender, message_id = message.sender, new_id()
     ours = message.call is not None and message.call["direction"] == "outbound"
@@ -168,9 +174,9 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "address": dict(sender.address),
         "text": message.text,
         "subject": message.subject,
-        "content": {**({"automatic": True} if message.automatic else {}), **message.content},
+        "content": {**({"automatic": True} if message.automatic else {}), **_content(message, answer)},
         "automatic": message.automatic,
-        "quiet": message.automatic,
+        "quiet": message.automatic or answer is not None,
         **({"kind": MessageKind.CALL, "ours": ours} if message.call is not None else {}),
         "attachments": files,
         "thread_key": message.thread_key,
@@ -180,6 +186,12 @@ def _written(message: InboundMessage, files: Sequence[dict[str, Any]], correlati
         "sent_at": message.sent_at,
         "shown": shown,
     }
+
+
+def _content(message: InboundMessage, answer: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What an answer means is our word alone."""
+    given = {name: value for name, value in message.content.items() if name != "answer"}
+    return {**given, "answer": dict(answer)} if answer is not None else given
 
 
 def _opening(

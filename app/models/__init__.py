@@ -27,6 +27,7 @@ from app.models.outbound import (  # noqa: E402
 from app.models.outcomes import Outcome, OutcomeDelta  # noqa: E402
 from app.models.people import Agent, AgentSession, ApiToken  # noqa: E402
 from app.models.progress import Announcement, AnnouncementCursor, AnnouncementPolicy, AnnouncementText  # noqa: E402
+from app.models.receipts import ReceiptTemplate  # noqa: E402
 from app.models.recovery import FollowUp, RecoveryTask  # noqa: E402
 from app.models.routing import (  # noqa: E402
     Assignment,
@@ -133,6 +134,7 @@ __all__ = [
     "QueueEntry",
     "QueueMember",
     "QueueTeam",
+    "ReceiptTemplate",
     "RecoveryTask",
     "ResolutionCycle",
     "RoutingDecision",

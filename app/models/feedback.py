@@ -4,11 +4,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Text
 from sqlmodel import Field, SQLModel
 
 from app.models.base import Id, Json, Moment, Now, Word, one_of
 from app.models.words import CycleState
+
+RECEIPT_CHANNELS = (
+    *("email", "sms", "whatsapp", "telegram", "line", "wecom", "wechat", "messenger", "instagram", "viber", "slack"),
+)
 
 
 class ClosingPolicy(SQLModel, table=True):
@@ -19,7 +23,8 @@ class ClosingPolicy(SQLModel, table=True):
     `confirm_after_s` (None: never). A message within `reopen_window_s` of closing goes on with the same matter, a later
     one follows it up. A contact who was asked to rate us within `survey_gap_s` is not asked again. A rating of `low_csat`
     or `low_nps` at most (None: none) opens a recovery task, due within `recovery_due_s`. A follow-up is missed when
-    nothing is known of it `follow_up_grace_s` after its time.
+    nothing is known of it `follow_up_grace_s` after its time. A receipt that the customer's own channel does not carry goes
+    by the first of `receipt_channels` on which they are known and can be written to.
     """
 
     __tablename__ = "closing_policy"
@@ -42,10 +47,13 @@ class ClosingPolicy(SQLModel, table=True):
     reopen_window_s: float = 604_800
     survey: bool = True
     survey_gap_s: float = 2_592_000
-    low_csat: int | None = 2
-    low_nps: int | None = 6
+    low_csat: int | None = None
+    low_nps: int | None = None
     recovery_due_s: float = 86_400
     follow_up_grace_s: float = 3_600
+    receipt_channels: list[str] = Field(
+        default_factory=lambda: list(RECEIPT_CHANNELS), sa_type=ARRAY(Text), nullable=False
+    )
     active: bool = True
     version: int = 1
     created_at: datetime = Now()
@@ -56,7 +64,8 @@ class ResolutionCycle(SQLModel, table=True):
     """One resolve and the customer's answer to it. The three texts are the feedback receipt.
 
     `policy` is the closing policy as it was then. While it is pending, `next_at` is when to remind or, at `confirm_by`,
-    to take silence as a yes.
+    to take silence as a yes. `reached_at`: the receipt went to that identity instead of the conversation's own, and an
+    answer may come from there. `unreached`: the message that did not arrive, to be sent by another channel.
     """
 
     __tablename__ = "resolution_cycle"
@@ -65,6 +74,8 @@ class ResolutionCycle(SQLModel, table=True):
         Index("uq_resolution_cycle_conversation_number", "conversation_id", "number", unique=True),
         Index("uq_resolution_cycle_pending", "conversation_id", unique=True, postgresql_where="state = 'pending'"),
         Index("ix_resolution_cycle_due", "next_at", postgresql_where="next_at IS NOT NULL"),
+        Index("ix_resolution_cycle_reached_at", "reached_at", postgresql_where="reached_at IS NOT NULL"),
+        Index("ix_resolution_cycle_unreached", "unreached", postgresql_where="unreached IS NOT NULL"),
     )
     id: UUID = Id()
     conversation_id: UUID = Field(sa_column_args=[ForeignKey("conversation.id")])
@@ -85,6 +96,10 @@ class ResolutionCycle(SQLModel, table=True):
     reminders: int = 0
     confirm_by: datetime | None = Moment(default=None)
     next_at: datetime | None = Moment(default=None)
+    reached_at: UUID | None = Field(
+        default=None, sa_column_args=[ForeignKey("contact_identity.id", ondelete="SET NULL")]
+    )
+    unreached: UUID | None = None
     created_at: datetime = Now()
 
 

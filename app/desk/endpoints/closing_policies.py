@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import Request, Response
 from pydantic import Field, model_validator
 
+from app.channels.registry import ADAPTERS
 from app.desk.auth import Admin, Supervisor
 from app.desk.endpoints import coded
 from app.desk.endpoints.policy_shapes import Match
@@ -36,6 +37,7 @@ Span = Annotated[float, Field(gt=0, le=31_536_000, description="seconds")]
 Window = Annotated[float, Field(ge=0, le=31_536_000, description="seconds")]
 Score = Annotated[int, Field(ge=1, le=5)]
 Likelihood = Annotated[int, Field(ge=0, le=10)]
+ReceiptChannels = Annotated[list[Name], Field(max_length=30, description="channel types, the first that may be used")]
 Reminders = Annotated[list[Span], Field(max_length=10)]
 
 
@@ -45,7 +47,8 @@ class NewClosingPolicy(Body):
     A receipt without an answer is asked about again after each of `remind_after_s`, and taken as confirmed after
     `confirm_after_s` (null: never). A message within `reopen_window_s` of closing reopens the matter. `survey`: ask for
     a rating, but nobody twice within `survey_gap_s`. A rating of `low_csat` or `low_nps` at most (null: none) opens a
-    recovery task, due within `recovery_due_s`; a follow-up is missed `follow_up_grace_s` after its time.
+    recovery task, due within `recovery_due_s`; a follow-up is missed `follow_up_grace_s` after its time. A receipt that the
+    customer's own channel does not carry goes by the first of `receipt_channels` on which they can be reached.
     """
 
     code: Code
@@ -61,6 +64,7 @@ class NewClosingPolicy(Body):
     low_nps: Likelihood | None = SHIPPED.low_nps
     recovery_due_s: Span = SHIPPED.recovery_due_s
     follow_up_grace_s: Window = SHIPPED.follow_up_grace_s
+    receipt_channels: ReceiptChannels = Field(default_factory=lambda: list(SHIPPED.receipt_channels))
     active: bool = True
 
 
@@ -77,6 +81,7 @@ class ClosingPolicyChange(Body):
     low_nps: Likelihood | None = None
     recovery_due_s: Span | None = None
     follow_up_grace_s: Window | None = None
+    receipt_channels: ReceiptChannels | None = None
     active: bool | None = None
 
     _not_null = model_validator(mode="after")(
@@ -90,6 +95,7 @@ class ClosingPolicyChange(Body):
             "survey_gap_s",
             "recovery_due_s",
             "follow_up_grace_s",
+            "receipt_channels",
             "active",
         )
     )
@@ -110,6 +116,7 @@ class ClosingPolicyShape(Shape):
     low_nps: int | None
     recovery_due_s: float
     follow_up_grace_s: float
+    receipt_channels: list[str]
     active: bool
     version: int
     created_at: Moment
@@ -117,10 +124,13 @@ class ClosingPolicyShape(Shape):
 
 
 def _check(row: ClosingPolicy) -> None:
-    """Raises Invalid for a reminder that would never be sent."""
+    """Raises Invalid for a reminder that would never be sent, and for a channel that sends nothing."""
     for number, after in enumerate(row.remind_after_s):
         if row.confirm_after_s is not None and after >= row.confirm_after_s:
             raise Invalid("must be before `confirm_after_s`", field=f"remind_after_s.{number}")
+    for number, kind in enumerate(row.receipt_channels):
+        if kind not in ADAPTERS or not ADAPTERS[kind].capabilities.answers:
+            raise Invalid("no channel type that reaches customers", field=f"receipt_channels.{number}")
 
 
 @router.post("/closing-policies", status_code=201)

@@ -1,0 +1,32 @@
+"""Receipts that did not arrive: noted where whoever sends receipts finds them, to go by another channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.errors import RecipientRefused, WindowClosed
+from app.wakeups import wake
+
+TOPIC = "confirm"
+CODES = frozenset({WindowClosed.code, RecipientRefused.code})
+"""What is wrong with the channel or the address, and not with the message."""
+
+_NOTE = text(
+    "UPDATE resolution_cycle r SET unreached = m.id FROM message m "
+    "WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.kind = 'receipt' AND m.status = 'failed' "
+    "AND r.conversation_id = m.conversation_id AND r.id::text = m.content->'receipt'->>'id' AND r.state = 'pending' "
+    "RETURNING r.id"
+)
+
+
+async def note(session: AsyncSession, messages: Sequence[UUID]) -> None:
+    """Of these that have failed, in the transaction that says so; the caller holds their conversations."""
+    if not messages:
+        return
+    await session.flush()
+    if (await session.execute(_NOTE, {"ids": list(messages)})).first() is not None:
+        await wake(session, TOPIC)

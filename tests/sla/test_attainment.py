@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import text
 
 from app.db import Database
+from app.figures import BATCH
 from app.models import Agent, Channel, Queue
 from app.models.words import ClockMetric, ConversationStatus
 from app.settings import Settings
 from app.sla import attainment, clocks
-from app.sla.attainment import BATCH, Figures, Folder, Report
+from app.sla.attainment import Figures, Folder, Report
 from app.sla.watcher import Watcher
 from tests.sla.matters import Matters
 

@@ -69,6 +69,14 @@ class Template(Wire):
     parameters: list[str]
 
 
+class Instead(Wire):
+    """A receipt went `by` another type of channel than the matter's own, because of `why`."""
+
+    channel_type: str
+    by: str
+    why: str
+
+
 class Recording(File):
     """Of a call; `duration_s` where it was told."""
 
@@ -133,6 +141,7 @@ class Message(Wire):
     call: Call | None = None
     error_code: str | None = None
     template: Template | None = None
+    instead: Instead | None = None
 
 
 class Conversation(Wire):

@@ -95,8 +95,7 @@ def stored_message(row: Message) -> dict[str, Any]:
     shape |= {name: True for name in ("edited", "deleted") if row.content.get(name)}
     if row.error_code:
         shape["error_code"] = row.error_code
-    if row.content.get("template"):
-        shape["template"] = row.content["template"]
+    shape |= {name: row.content[name] for name in ("template", "instead") if row.content.get(name)}
     if row.kind == MessageKind.CALL:
         shape["call"] = call(row.content["call"], row.attachments)
     if row.content.get("reactions"):

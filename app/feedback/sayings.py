@@ -19,7 +19,9 @@ _TYPOS = {
     **dict.fromkeys(("dosent", "doesnot", "dosnt", "doesent"), "doesnt"),
     **dict.fromkeys(("thx", "tks", "thnx", "thanx", "tnx"), "thanks"),
 }
-_TRADITIONAL = str.maketrans("決沒還問題謝確認經處當現樣開終無對們復辦幫煩請繼續", "决没还问题谢确认经处当现样开终无对们复办帮烦请继续")
+_TRADITIONAL = str.maketrans(
+    "決沒還問題謝確認經處當現樣開終無對們復辦幫煩請繼續", "决没还问题谢确认经处当现样开终无对们复办帮烦请继续"
+)
 _THING = r"(?:it|that|this|(?:my|the|our)? ?(?:problem|issue|matter|request|ticket|case))"
 _DONE = r"(?:solved|resolved|fixed|sorted(?: out)?)"
 _GRAMMAR: tuple[tuple[Clause, str], ...] = (

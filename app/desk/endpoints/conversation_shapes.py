@@ -12,7 +12,7 @@ from app.desk.capability_shapes import ConversationCapabilities
 from app.desk.endpoints.contacts import ContactShape
 from app.desk.endpoints.shared import Moment, Shape
 from app.events import shapes
-from app.events.frames import Call
+from app.events.frames import Call, Instead
 from app.models import Conversation, Message
 from app.models.words import (
     Category,
@@ -186,6 +186,7 @@ class MessageShape(Shape):
     call: Call | None = Field(default=None, exclude_if=lambda call: call is None)
     error_code: str | None = Field(default=None, exclude_if=lambda code: code is None)
     template: TemplateShape | None = Field(default=None, exclude_if=lambda template: template is None)
+    instead: Instead | None = Field(default=None, exclude_if=lambda instead: instead is None)
 
     @classmethod
     def of(cls, row: Message) -> MessageShape:

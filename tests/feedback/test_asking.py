@@ -1,0 +1,166 @@
+"""A receipt that its channel does not carry goes by the next one, once on each; where none is left, the desk sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from app.channels.base import SendFailure, StatusUpdate
+from app.conversations.confirming import Confirmer
+from app.db import Database
+from app.delivery import receipts as statuses
+from app.models import Channel, ClosingPolicy, ContactIdentity, Message
+from app.models.words import CycleState, DeliveryStatus, MessageKind
+from app.vault import Vault
+from tests.web.matter import Matter, make
+
+
+@pytest.fixture
+async def matter(database: Database, vault: Vault) -> Matter:
+    """Of somebody who wrote on WhatsApp two days ago."""
+    made = await make(database, vault)
+    async with database.begin() as session:
+        await session.execute(text("UPDATE channel SET type = 'whatsapp'"))
+        await session.execute(text("UPDATE conversation SET channel_type = 'whatsapp'"))
+        await session.execute(text("UPDATE message SET created_at = now() - interval '2 days'"))
+    return made
+
+
+@pytest.fixture
+def confirmer(database: Database) -> Confirmer:
+    return Confirmer(database, link=lambda cycle_id: f"http://test/f/{cycle_id}")
+
+
+async def known_on(matter: Matter, kind: str, value: str) -> UUID:
+    """A channel of that type on which the customer has written before."""
+    channel = Channel(type=kind, name=kind.title(), secrets=matter.vault.seal("{}"))
+    async with matter.database.begin() as session:
+        session.add(channel)
+        await session.flush()
+        session.add(ContactIdentity(contact_id=matter.contact_id, channel_id=channel.id, kind=kind, value=value))
+    return channel.id
+
+
+async def receipts(matter: Matter) -> list[Message]:
+    async with matter.database.begin() as session:
+        of = select(Message).where(col(Message.kind) == MessageKind.RECEIPT).order_by(col(Message.seq))
+        return list((await session.exec(of)).all())
+
+
+async def waiting(matter: Matter) -> list[tuple[Any, ...]]:
+    async with matter.database.begin() as session:
+        found = await session.execute(
+            text(
+                "SELECT o.channel_id, i.value FROM outbox o LEFT JOIN contact_identity i ON i.id = o.identity_id ORDER BY o.id"
+            )
+        )
+        return [tuple(row) for row in found]
+
+
+async def test_when_the_window_is_closed_it_goes_by_the_first_that_may_be_used(matter: Matter) -> None:
+    sms = await known_on(matter, "sms", "+15550001")
+    email = await known_on(matter, "email", "mei@customer.test")
+    cycle = await matter.resolve()
+    [message] = await receipts(matter)
+    assert (message.channel_id, message.status) == (email, DeliveryStatus.QUEUED)
+    assert message.content["instead"] == {"channel_type": "whatsapp", "by": "email", "why": "window-closed"}
+    assert await waiting(matter) == [(email, "mei@customer.test")]
+    assert cycle.message_id == message.id
+    [told] = await matter.events("message.created")
+    assert told["message"]["instead"]["why"] == "window-closed"
+    assert sms != email
+
+
+async def test_the_order_is_the_policys(matter: Matter) -> None:
+    sms = await known_on(matter, "sms", "+15550001")
+    await known_on(matter, "email", "mei@customer.test")
+    async with matter.database.begin() as session:
+        session.add(ClosingPolicy(code="mine", name="Mine", position=1, receipt_channels=["sms"]))
+    await matter.resolve()
+    [message] = await receipts(matter)
+    assert message.channel_id == sms
+    assert len(message.text) < 200, "a text message is short"
+    assert "Reply YES" in message.text
+
+
+async def test_without_any_other_it_is_stored_as_failed_with_the_reason(matter: Matter) -> None:
+    await matter.resolve()
+    [message] = await receipts(matter)
+    assert (message.status, message.error_code) == (DeliveryStatus.FAILED, "window-closed")
+    [told] = await matter.events("message.created")
+    assert (told["message"]["status"], told["message"]["error_code"]) == ("failed", "window-closed")
+    assert await waiting(matter) == []
+
+
+async def test_an_account_that_is_broken_is_left_out_and_is_used_where_it_is_the_only_one(matter: Matter) -> None:
+    await open_window(matter)
+    async with matter.database.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO channel_state(channel_id, state, failures, half_open) SELECT id, 'reauth', 1, false FROM channel"
+            )
+        )
+    await matter.resolve()
+    [alone] = await receipts(matter)
+    assert (alone.status, "instead" in alone.content) == (DeliveryStatus.QUEUED, False)
+    await matter.reopen()
+    email = await known_on(matter, "email", "mei@customer.test")
+    await matter.resolve()
+    [_, message] = await receipts(matter)
+    assert (message.channel_id, message.content["instead"]["why"]) == (email, "account-broken")
+
+
+async def open_window(matter: Matter) -> None:
+    async with matter.database.begin() as session:
+        await session.execute(text("UPDATE message SET created_at = now() WHERE direction = 'inbound'"))
+
+
+async def fail(matter: Matter, message: Message, failure: SendFailure) -> None:
+    update = StatusUpdate("", "failed", detail="no", our_id=str(message.id), failure=failure)
+    assert await statuses.take(matter.database, message.channel_id, update)
+
+
+@pytest.mark.parametrize("failure", [SendFailure.WINDOW, SendFailure.RECIPIENT])
+async def test_one_that_did_not_arrive_goes_by_the_next_and_never_twice_by_the_same(
+    matter: Matter, confirmer: Confirmer, failure: SendFailure
+) -> None:
+    await open_window(matter)
+    email, sms = await known_on(matter, "email", "mei@customer.test"), await known_on(matter, "sms", "+15550001")
+    await matter.resolve()
+    tried = []
+    for _ in range(3):
+        newest = (await receipts(matter))[-1]
+        tried.append(newest.channel_id)
+        await fail(matter, newest, failure)
+        await fail(matter, newest, failure)
+        await confirmer.step()
+        await confirmer.step()
+    assert tried[1:] == [email, sms]
+    assert len(await receipts(matter)) == 3, "each channel once"
+    assert {message.status for message in await receipts(matter)} == {DeliveryStatus.FAILED}
+    assert (await matter.cycle()).unreached is None
+    assert len(await matter.events("feedback.requested")) == 1
+
+
+async def test_what_failed_for_another_reason_or_is_answered_is_not_sent_again(
+    matter: Matter, confirmer: Confirmer
+) -> None:
+    await open_window(matter)
+    await known_on(matter, "email", "mei@customer.test")
+    await matter.resolve()
+    await fail(matter, (await receipts(matter))[0], SendFailure.PERMANENT)
+    await confirmer.step()
+    assert len(await receipts(matter)) == 1
+    await matter.reopen()
+    await matter.resolve()
+    second = (await receipts(matter))[1]
+    await fail(matter, second, SendFailure.WINDOW)
+    await matter.reopen()
+    await confirmer.step()
+    assert len(await receipts(matter)) == 2
+    cycle = await matter.cycle()
+    assert (cycle.state, cycle.unreached) == (CycleState.SUPERSEDED, None)

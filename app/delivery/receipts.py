@@ -41,8 +41,9 @@ async def take(database: Database, channel_id: UUID, update: StatusUpdate) -> bo
         async with database.begin() as session:
             known = await _find(session, channel_id, update)
             if known is not None:
-                key = f"status:{known[0]}:{update.status}"
-                await refusals.learnt(session, known[0], update.refusal, key=key, detail=update.detail)
+                status, key = DeliveryStatus(update.status), f"status:{known[0]}:{update.status}"
+                given = {"key": key, "detail": update.detail}
+                await refusals.learnt(session, known[0], update.refusal, status=status, **given)
     return applied
 
 

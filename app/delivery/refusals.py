@@ -16,6 +16,7 @@ from app.events import log as events
 from app.events import shapes
 from app.events.log import Actor
 from app.models import ContactIdentity, Conversation, Message
+from app.models.words import DeliveryStatus
 
 _logger = log.get("delivery")
 
@@ -76,14 +77,21 @@ async def _tell(session: AsyncSession, conversation: Conversation) -> None:
 
 
 async def learnt(
-    session: AsyncSession, message_id: UUID, reason: RefusalReason, *, key: str, detail: str | None
+    session: AsyncSession,
+    message_id: UUID,
+    reason: RefusalReason,
+    *,
+    key: str,
+    detail: str | None,
+    status: DeliveryStatus = DeliveryStatus.FAILED,
 ) -> bool:
-    """A provider refused a message of ours because of its recipient. The first lock of the transaction, as `apply`."""
+    """A provider refused a message of ours because of its recipient; nothing is learnt from that where the message has
+    another `status` by now: it arrived all the same. The first lock of the transaction, as `apply`."""
     found = await session.exec(
         select(Message.channel_id, ContactIdentity.kind, ContactIdentity.value)
         .join(Conversation, col(Conversation.id) == col(Message.conversation_id))
         .join(ContactIdentity, col(ContactIdentity.id) == col(Conversation.identity_id))
-        .where(col(Message.id) == message_id)
+        .where(col(Message.id) == message_id, col(Message.status) == status)
     )
     row = found.one_or_none()
     if row is None:

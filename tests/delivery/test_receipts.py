@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from app.channels.base import Outgoing, Sender, SendError, SendFailure, Sent, StatusUpdate
+from app.channels.base import Outgoing, RefusalReason, Sender, SendError, SendFailure, Sent, StatusUpdate
 from app.clock import now
-from app.delivery import receipts
+from app.delivery import reach, receipts
 from app.models import Conversation, Message
 from tests.delivery.house import FakeAdapter, House, lock, message_of
 
@@ -181,3 +181,29 @@ async def test_read_before_we_knew_it_was_sent(house: House) -> None:
     stored = await house.message(message.id)
     assert (stored.status, stored.provider_message_id) == ("read", f"p-{message.id}")
     assert await house.told(message.id) == ["read"]
+
+
+@pytest.mark.parametrize("seen", ["delivered", "read"])
+async def test_a_failure_that_comes_after_its_message_has_arrived_says_nothing_of_the_person(
+    house: House, seen: str
+) -> None:
+    conversation, [message] = await sent_messages(house, 1)
+    failed = {"detail": "131026", "failure": SendFailure.RECIPIENT, "refusal": RefusalReason.UNREACHABLE}
+    for status, more in ((seen, {}), ("failed", failed), ("failed", failed)):
+        update = StatusUpdate(f"p-{message.id}", status, **more)
+        assert await receipts.take(house.database, conversation.channel_id, update)
+    stored = await house.message(message.id)
+    assert (stored.status, stored.error, stored.error_code) == (seen, None, None)
+    async with house.database.begin() as session:
+        assert not (await reach.of(session, await lock(session, conversation))).refusals
+
+
+async def test_a_failure_that_counts_says_it_of_the_person_also_the_second_time(house: House) -> None:
+    conversation, [message] = await sent_messages(house, 1)
+    failed = StatusUpdate(f"p-{message.id}", "failed", detail="131026", failure=SendFailure.RECIPIENT)
+    assert await receipts.take(house.database, conversation.channel_id, failed)
+    again = replace(failed, refusal=RefusalReason.UNREACHABLE)
+    assert await receipts.take(house.database, conversation.channel_id, again)
+    async with house.database.begin() as session:
+        [known] = (await reach.of(session, await lock(session, conversation))).refusals
+    assert known.reason is RefusalReason.UNREACHABLE

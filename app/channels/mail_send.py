@@ -76,7 +76,8 @@ async def deliver(server: Server, mail: bytes, envelope: Envelope, *, attempt: i
             await _hand_over(client, mail)
             return _told(envelope, refused) if refused else None
     except aiosmtplib.SMTPRecipientRefused as error:
-        _refuse(error.code, error.message, on_refusal=SendFailure.RECIPIENT, attempt=attempt)
+        failure = SendFailure.REAUTH if error.code in _NO_LOGIN else SendFailure.RECIPIENT
+        _refuse(error.code, error.message, on_refusal=failure, attempt=attempt)
     except aiosmtplib.SMTPAuthenticationError as error:
         _refuse(error.code, error.message, on_refusal=SendFailure.REAUTH, attempt=attempt)
     except aiosmtplib.SMTPNotSupported as error:

@@ -23,6 +23,7 @@ from app.errors import NotGenuine
 from tests.channels.makers import CONVERSATION_ID, MESSAGE_ID, call, outgoing
 
 ADAPTER = MailAdapter()
+LOGIN_VERBS, NO_LOGIN = ("MAIL", "RCPT"), (530, 534, 535, 538)
 TOKEN = "b" * 42
 
 
@@ -242,7 +243,7 @@ async def test_sending() -> None:
         ({"DATA": "451 4.3.0 later"}, SendFailure.RETRY),
         ({"END": "drop"}, SendFailure.UNKNOWN),
         ({"END": "what?"}, SendFailure.UNKNOWN),
-        ({"MAIL": "530 5.7.0 authentication required"}, SendFailure.REAUTH),
+        *(({verb: f"{code} 5.7.0 log in first"}, SendFailure.REAUTH) for verb in LOGIN_VERBS for code in NO_LOGIN),
         ({"RCPT": "drop"}, SendFailure.RETRY),
         ({"EHLO": "drop"}, SendFailure.RETRY),
     ],

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """`process` names this server process in leases and logs. `draining` is set once SIGTERM has come. `forms`,
+    """`inner` is the pool of the intake and the catalog, for whom others wait with a connection of `database` in hand.
+    `process` names this server process in leases and logs. `draining` is set once SIGTERM has come. `forms`,
     `walk_ins` and `page_messages` are set by main.py: they need all of this."""
 
     settings: Settings
     database: Database
+    inner: Database
     vault: Vault
     wakeups: Wakeups
     catalog: CatalogCache

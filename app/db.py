@@ -39,7 +39,11 @@ class Session(AsyncSession):
 
 
 class Database:
-    """One per process: an SQLAlchemy pool for the calm paths, and connections of their own for the hot ones."""
+    """An SQLAlchemy pool for the calm paths, and connections of their own for the hot ones.
+
+    A process has two: who holds a connection and waits for the intake, which needs one too, must not wait for somebody
+    who holds one and waits for the intake.
+    """
 
     def __init__(self, settings: Settings) -> None:
         assert settings.database_url is not None, "the launcher sets the URL"

@@ -67,20 +67,21 @@ async def open_context(settings: Settings) -> Context:
     """Everything a process shares, connected. The caller closes it with `close_context`."""
     for fault in FAULTS:
         _logger.error("channel type left out", name=fault.name, package=fault.package, why=fault.why)
-    database = Database(settings)
+    database, inner = Database(settings), Database(settings)
     vault = await keys.open_vault(database, settings)
     wakeups = Wakeups(database)
-    catalog = CatalogCache(database, vault, wakeups)
+    catalog = CatalogCache(inner, vault, wakeups)
     files = FileStore(settings.attachments_dir, limit=settings.attachment_limit)
     context = Context(
         settings=settings,
         database=database,
+        inner=inner,
         vault=vault,
         wakeups=wakeups,
         catalog=catalog,
         hub=Hub(database),
         files=files,
-        intake=Intake(database, catalog, vault, settings, files),
+        intake=Intake(inner, catalog, vault, settings, files),
         http=outgoing_client(settings),
         background=Background(),
         limits=widget_limits(settings),
@@ -245,6 +246,7 @@ async def _stop(context: Context, drained: tuple[Sender, Fetcher, Hooks, Puller,
     await context.wakeups.stop()
     await context.http.aclose()
     await context.database.close()
+    await context.inner.close()
 
 
 def _add_probes(app: FastAPI) -> None:

@@ -39,7 +39,7 @@ class WalkIns:
         catalog = await self._context.catalog.current()
         account = _account(catalog)
         _require_known(catalog, entry)
-        async with self._context.database.begin() as session:
+        async with self._context.inner.begin() as session:
             sender = await _customer(session, account.id, entry)
         message = InboundMessage(
             external_id=entry.key,

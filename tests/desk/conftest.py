@@ -13,10 +13,12 @@ from tests.desk.house import Caller, House, build_app, build_client, build_conte
 
 @pytest.fixture
 async def house(database: Database, vault: Vault, settings: Settings) -> AsyncIterator[House]:
-    context = build_context(database, vault, settings)
+    inner = Database(settings)
+    context = build_context(database, vault, settings, inner=inner)
     async with build_client(build_app(context)) as http:
         yield House(context, http)
     await context.http.aclose()
+    await inner.close()
 
 
 @pytest.fixture

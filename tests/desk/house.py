@@ -43,19 +43,22 @@ from app.wakeups import Wakeups
 SECRET = "whsec_bm90IGEgcmVhbCBzZWNyZXQsIGJ1dCBsb25nIGVub3VnaA=="
 
 
-def build_context(database: Database, vault: Vault, settings: Settings) -> Context:
+def build_context(database: Database, vault: Vault, settings: Settings, *, inner: Database | None = None) -> Context:
+    """Without a pool of its own the intake shares the desk's: good for tests that do not race for connections."""
     wakeups = Wakeups(database)
-    catalog = CatalogCache(database, vault, wakeups)
+    inner = inner or database
+    catalog = CatalogCache(inner, vault, wakeups)
     files = FileStore(settings.attachments_dir, limit=settings.attachment_limit)
     context = Context(
         settings=settings,
         database=database,
+        inner=inner,
         vault=vault,
         wakeups=wakeups,
         catalog=catalog,
         hub=Hub(database),
         files=files,
-        intake=Intake(database, catalog, vault, settings, files),
+        intake=Intake(inner, catalog, vault, settings, files),
         http=httpx.AsyncClient(),
         background=Background(),
         limits=cast(Any, None),

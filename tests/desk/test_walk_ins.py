@@ -205,3 +205,12 @@ async def test_a_house_that_switched_walk_ins_off_says_so(house: House, clerk: C
     [channel] = (await admin.get("/channels?type=walk_in"))["items"]
     await admin.call("DELETE", f"/channels/{channel['id']}", expect=204)
     await clerk.call("POST", PATH, json=matter(), expect=409)
+
+
+async def test_as_many_at_once_as_there_are_connections_wait_for_nobody(house: House, clerk: Caller) -> None:
+    """Each call holds a connection of the desk's pool while the intake works: it must not need another one of them."""
+    many = 2 * house.context.settings.pool_size + 5
+    people = [{"name": "Anna", "email": f"anna{number}@example.org"} for number in range(many)]
+    calls = [clerk.call("POST", PATH, json={"contact": one, "text": "It squeaks."}) for one in people]
+    answers = await asyncio.gather(*calls)  # whoever waits for a connection in vain gets a 503 after 30 s
+    assert {answer.status_code for answer in answers} == {201}

@@ -166,14 +166,18 @@ async def test_in_chinese_to_who_writes_chinese(street: Street) -> None:
     assert "已收到您的消息" in (await street.told(id))[0].text
 
 
-async def test_two_processes_acknowledge_once(street: Street, others: list[Database]) -> None:
+async def test_four_processes_acknowledge_once(street: Street, others: list[Database]) -> None:
+    """All of it is due, and held by somebody, until all of them look at the same moment."""
     ids = [await street.come_in(who=f"customer{number}") for number in range(12)]
     contexts = [build_context(database, street.context.vault, street.context.settings) for database in others]
     loops = [Announcer(each.database, each.catalog, link=lambda id: f"http://test/c/{id}") for each in contexts]
+    async with street.database.begin() as session:
+        assert len(await queries.try_lock_many(session, ids)) == len(ids)
+        assert await asyncio.wait_for(street.announcer.step(), 60) == pytest.approx(0.05), "they are busy"
 
     async def run(announcer: Announcer) -> None:
         for _ in range(200):
-            if await announcer.step() is None and all([len(await street.told(id)) for id in ids]):
+            if await announcer.step() is None:
                 return
 
     await asyncio.gather(*(run(each) for each in [street.announcer, *loops]))

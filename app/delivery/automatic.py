@@ -15,6 +15,7 @@ from app.channels.base import Outgoing
 
 CAPPED = Counter("roundtrip_automatic_mails_capped_total", "Automatic mails not sent because their address had enough")
 WHY = "not sent: {count} automatic mails went to this address within 24 hours, and more could be a loop"
+CODE = "too-many-automatic"
 _WRITTEN_BY_HAND = "reply"
 # One at a time per address, whichever process asks; then what this one takes is counted.
 _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended('automatic mail ' || :channel || ' ' || :address, 0))")

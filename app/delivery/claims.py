@@ -206,7 +206,10 @@ async def take(
     await change_many(
         session,
         [
-            *(Change(message_id, DeliveryStatus.FAILED, why) for message_id, why in capped.items()),
+            *(
+                Change(message_id, DeliveryStatus.FAILED, why, error_code=automatic.CODE)
+                for message_id, why in capped.items()
+            ),
             *(Change(item.outgoing.message_id, DeliveryStatus.UNKNOWN, LOST) for item in taken.lost),
             *(
                 Change(item.outgoing.message_id, DeliveryStatus.SENDING)

@@ -12,8 +12,8 @@ from app.errors import RecipientRefused, WindowClosed
 from app.wakeups import wake
 
 TOPIC = "confirm"
-CODES = frozenset({WindowClosed.code, RecipientRefused.code})
-"""What is wrong with the channel or the address, and not with the message."""
+CODES = frozenset({WindowClosed.code, RecipientRefused.code, "too-many-automatic"})
+"""What is wrong with the channel or the address, and not with the message; the last is automatic.py's."""
 
 _NOTE = text(
     "UPDATE resolution_cycle r SET unreached = m.id FROM message m "

@@ -173,7 +173,8 @@ async def test_from_the_first_message_to_the_confirmation(team: Team, kind: Kind
             await heard(team, sent, word)
     await steps.resolve(team, conversation["id"])
     receipt = await graph.expect(lambda body: "/f/" in orjson.dumps(body).decode())
-    await steps.confirm(team, steps.link_in((receipt.get("text") or {}).get("body") or receipt["message"]["text"]))
+    shown = receipt["interactive"]["body"] if kind.type == "whatsapp" else receipt["message"]
+    await steps.confirm(team, steps.link_in(shown["text"]))
     messages = (await team.server.api("GET", f"/conversations/{conversation['id']}/messages"))["items"]
     assert [item["text"] for item in messages if item["direction"] == "inbound"] == [question]
     await graph.stop()

@@ -144,7 +144,7 @@ async def test_a_bell_is_rung_and_the_messages_are_pulled(team: Team) -> None:
     assert conversation["contact"]["name"] == "小李"
     await steps.resolve(team, conversation["id"])
     receipt = await asked(wecom, "kf/send_msg", "/f/")
-    await steps.confirm(team, steps.link_in(receipt.json["text"]["content"]))
+    await steps.confirm(team, steps.link_in(receipt.json["msgmenu"]["head_content"]))
     messages = (await team.server.api("GET", f"/conversations/{conversation['id']}/messages"))["items"]
     inbound = [item["text"] for item in messages if item["direction"] == "inbound"]
     assert inbound == [f"第{number}件 {person}" for number in (1, 2, 3)]

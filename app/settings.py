@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         default=43_200, ge=60, description="how long a provider may fetch a file that we sent by link"
     )
     orphan_status_s: float = Field(
-        default=3_600, gt=0, description="how long a status of a message that is not known yet is kept"
+        default=3_600, gt=0, description="how long a status or a change of a message that is not known yet is kept"
     )
     webhook_private: bool = Field(
         default=False, description="webhooks of SLA policies may call this machine and the local network"
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     webhook_replay_limit: int = Field(default=100_000, ge=1, description="events that one replay queues")
     fetch_networks: str = Field(
         default="",
-        description="private networks from which files that customers' systems name by address may be fetched",
+        description="private networks from which files that customers' and telephone systems name by address may be fetched",
     )
     channel_private: bool = Field(
         default=True,

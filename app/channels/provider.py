@@ -71,6 +71,8 @@ async def download(http: httpx.AsyncClient, url: str, *, limit: int) -> bytes:
                 raise FetchError(f"the file's server answered {response.status_code}", retry=retry)
             return await content(response, limit=limit)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
+        if getattr(error, "permanent", False):
+            raise FetchError(str(error), retry=False) from None
         retry = not isinstance(error, _WRONG_URL)
         raise FetchError(f"the file could not be fetched ({type(error).__name__})", retry=retry) from None
 

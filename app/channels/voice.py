@@ -57,6 +57,9 @@ class VoiceAdapter:
         if config.auth_token is None:
             raise NotGenuine("the line has no auth_token")
         twilio_signature.verify(config.auth_token, call)
+        account = dict(twilio_signature.fields(call.body)).get("AccountSid")
+        if account is not None and account != config.account_sid:
+            raise NotGenuine("it is about an account that is not this line's")
 
     def parse(self, config: VoiceConfig, call: Call) -> Parsed:
         if config.provider == "generic":
@@ -101,6 +104,10 @@ class VoiceAdapter:
         if config.provider == "generic":
             return await voice_generic.ask(config, outgoing, http)
         return await voice_api.place(config, outgoing, http)
+
+    def fetches_anywhere(self, config: VoiceConfig) -> bool:
+        """Without recording_hosts an event's word is all that says where a recording lies."""
+        return config.provider == "generic" and not config.recording_hosts
 
     async def fetch(self, config: VoiceConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """A recording. Raises FetchError. Right after the call it may not be there yet."""
@@ -154,7 +161,7 @@ def _basic(user: str, password: str) -> dict[str, str]:
 
 
 async def _theirs(config: VoiceConfig, url: str, http: httpx.AsyncClient, *, limit: int) -> bytes:
-    """Whoever signs the events is the operator's own telephone system, which may well lie in a network of its own."""
+    """Hosts that the operator names may well lie in a network of their own; `http` leads into none by an event's word."""
     if not config.recording_hosts:
         return await provider.download(http, url, limit=limit)
     try:

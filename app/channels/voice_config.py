@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.channels import signatures, voice_texts
 from app.channels.config import HttpUrl, Secret, WebhookSecret
@@ -37,6 +39,15 @@ def _login(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[^:\s]{1,200}:\S{1,200}", value.get_secret_value()):
         raise ValueError("must be user:password")
     return value
+
+
+def _about(wrong: Mapping[str, str]) -> ValidationError:
+    """What is wrong with fields that are only wrong together, each under its own name."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("value_error", "{why}", {"why": why}), loc=(name,), input=None)
+        for name, why in wrong.items()
+    ]
+    return ValidationError.from_exception_data("VoiceConfig", details)
 
 
 class VoiceConfig(RepliesElsewhere):
@@ -88,14 +99,14 @@ class VoiceConfig(RepliesElsewhere):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        for name in _NEEDED[self.provider]:
-            if getattr(self, name) is None:
-                raise ValueError(f"{name} is needed for the provider {self.provider}")
-        for name in _OTHERS[self.provider]:
-            if getattr(self, name):
-                raise ValueError(f"{name} is of no use to the provider {self.provider}")
+        wrong = {
+            **{name: "is needed" for name in _NEEDED[self.provider] if getattr(self, name) is None},
+            **{name: "is of no use" for name in _OTHERS[self.provider] if getattr(self, name)},
+        }
+        if wrong:
+            raise _about({name: f"{name} {why} for the provider {self.provider}" for name, why in wrong.items()})
         if self.recording_login is not None and not self.recording_hosts:
-            raise ValueError("recording_login needs recording_hosts: whose it is")
+            raise _about({"recording_login": "recording_login needs recording_hosts: whose it is"})
         for language, texts in self.texts.items():
             voice_texts.check(language, texts)
         return self

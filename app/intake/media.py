@@ -189,7 +189,8 @@ class Fetcher:
 
     def _client(self, account: ChannelAccount) -> httpx.AsyncClient:
         """Where addresses are other people's word, one that they cannot lead into networks of ours."""
-        if not getattr(account.adapter, "fetches_anywhere", False):
+        anywhere = getattr(account.adapter, "fetches_anywhere", False)
+        if not (anywhere(account.config) if callable(anywhere) else anywhere):
             return self._http
         if self._guarded is None:
             guarded = GuardedTransport(

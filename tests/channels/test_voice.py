@@ -113,6 +113,31 @@ def test_what_cannot_be_a_line_is_refused(given: dict[str, Any], why: str) -> No
     assert TOKEN not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ({"provider": "twilio"}, {"account_sid", "auth_token", "number"}),
+        ({"provider": "twilio", "account_sid": SID, "number": NUMBER}, {"auth_token"}),
+        ({"provider": "generic"}, {"secret"}),
+        ({"provider": "generic", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "number": NUMBER}, {"number"}),
+        (
+            {"provider": "generic", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "recording_login": "a:b"},
+            {"recording_login"},
+        ),
+    ],
+)
+def test_what_is_missing_or_of_no_use_is_named(given: dict[str, Any], fields: set[str]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        VoiceConfig.model_validate(given)
+    assert {item["loc"] for item in refused.value.errors()} == {(field,) for field in fields}
+
+
+def test_a_call_of_another_account_is_not_genuine() -> None:
+    ADAPTER.verify(CONFIG, request(PLAIN))
+    with pytest.raises(NotGenuine, match="account"):
+        ADAPTER.verify(CONFIG, request({**PLAIN, "AccountSid": "ACother"}))
+
+
 # --- verify ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,9 +154,9 @@ def vectors(fixtures: Path) -> list[tuple[dict[str, Any], Call]]:
     return found
 
 
-def genuine(given_: Call, token: str) -> bool:
+def genuine(given_: Call, token: str, account: str = SID) -> bool:
     try:
-        ADAPTER.verify(configured(auth_token=token), given_)
+        ADAPTER.verify(configured(auth_token=token, account_sid=account), given_)
     except NotGenuine:
         return False
     return True
@@ -142,21 +167,22 @@ def test_published_vectors_and_every_flipped_bit(fixtures: Path) -> None:
     assert len(known) == 3
     for vector, good in known:
         token = vector["auth_token"]
-        assert genuine(good, token) is vector["valid"]
+        account = dict(parse_qsl(good.body.decode())).get("AccountSid", SID)
+        assert genuine(good, token, account) is vector["valid"]
         for place in range(len(good.body) * 8):
             body = bytearray(good.body)
             body[place // 8] ^= 1 << (place % 8)
             same = parse_qsl(bytes(body).decode("latin-1"), keep_blank_values=True) == parse_qsl(
                 good.body.decode("latin-1"), keep_blank_values=True
             )
-            assert genuine(Call("POST", good.url, {}, good.headers, bytes(body), NOW), token) is same
+            assert genuine(Call("POST", good.url, {}, good.headers, bytes(body), NOW), token, account) is same
         for place in range(len(vector["signature"])):
             flipped = list(vector["signature"])
             flipped[place] = chr(ord(flipped[place]) ^ 1)
             headers = {**good.headers, "x-twilio-signature": "".join(flipped)}
-            assert not genuine(Call("POST", good.url, {}, headers, good.body, NOW), token)
-        assert not genuine(good, token[:-1] + chr(ord(token[-1]) ^ 1))
-        assert not genuine(Call("POST", good.url + "x", {}, good.headers, good.body, NOW), token)
+            assert not genuine(Call("POST", good.url, {}, headers, good.body, NOW), token, account)
+        assert not genuine(good, token[:-1] + chr(ord(token[-1]) ^ 1), account)
+        assert not genuine(Call("POST", good.url + "x", {}, good.headers, good.body, NOW), token, account)
 
 
 def test_a_step_is_signed_with_its_query() -> None:

@@ -20,6 +20,7 @@ def entry(update: CallUpdate) -> dict[str, Any]:
     recording = update.recording
     kept: dict[str, Any] = {
         "key": update.key,
+        "call_id": update.call_id,
         "state": update.state,
         "at": rfc3339(update.at) if update.at else None,
         "order": update.order,
@@ -48,7 +49,7 @@ def _number(sender: Sender | None) -> str | None:
 
 
 def fold(told: Iterable[Entry]) -> dict[str, Any]:
-    """`{state, direction, from, to, started_at, answered_at, ended_at, duration_s, talk_s, cause, recording, recording_s,
+    """`{call_id, state, direction, from, to, started_at, answered_at, ended_at, duration_s, talk_s, cause, recording, recording_s,
     transcript, digits, answered_by, attempts, details}`. Times are RFC 3339; what is not known is None.
 
     Who is first to answer, or to hang up, counts; of words the latest. `missed` is a call that came in and was over
@@ -73,6 +74,7 @@ def fold(told: Iterable[Entry]) -> dict[str, Any]:
     for item in entries:
         details |= item.get("content") or {}
     return {
+        "call_id": _last(entries, "call_id"),
         "state": _state(answered, ended, outbound=outbound, spoken=spoken, entries=entries),
         "direction": "outbound" if outbound else "inbound",
         "from": _last(entries, "number" if not outbound else "caller") or _last(entries, "caller"),

@@ -84,11 +84,13 @@ class Recording(File):
 
 
 class Call(Wire):
-    """A telephone call as it stands. `talk_s` counts from the answer, `duration_s` from the beginning; `attempts` agents were
-    rung in vain. `answered_by` says what picked up, where that was found out."""
+    """A telephone call as it stands. `call_id` is its name at the provider, null until there is one. `talk_s` counts from
+    the answer, `duration_s` from the beginning; `attempts` agents were rung in vain. `answered_by` says what picked up,
+    where that was found out."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
+    call_id: str | None
     state: Literal["ringing", "answered", "ended", "missed", "voicemail", "queued"]
     direction: Literal["inbound", "outbound"]
     from_: Annotated[str | None, Field(alias="from")]

@@ -112,6 +112,7 @@ def call(of: Mapping[str, Any], attachments: Sequence[Mapping[str, Any]] = ()) -
 
 
 _CALL = (
+    "call_id",
     "state",
     "direction",
     "from",

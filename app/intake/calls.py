@@ -78,7 +78,7 @@ async def openings(database: Database, channel_id: UUID, told: Sequence[CallUpda
                     external_id=external_id(call_id),
                     sender=named.sender,
                     text=calls_fold.text_of(call),
-                    sent_at=named.at,
+                    sent_at=_begun(call) or named.at,
                     content={"call": call},
                     call=call,
                     automatic=call["direction"] == "outbound",
@@ -192,6 +192,8 @@ async def _show(
         return
     message.content = {**message.content, "call": dict(call), "heard": True}
     message.text = calls_fold.text_of(call)
+    if message.external_id is not None:
+        message.sent_at = _begun(call) or message.sent_at
     session.add(message)
     if not changed:
         return
@@ -207,6 +209,10 @@ async def _show(
     }
     actor = Actor("contact", conversation.contact_id) if call["direction"] == "inbound" else SYSTEM
     await events.append(session, conversation, "message.updated", payload, actor=actor)
+
+
+def _begun(call: Mapping[str, Any]) -> datetime | None:
+    return datetime.fromisoformat(call["started_at"]) if call["started_at"] else None
 
 
 def _file(update: CallUpdate) -> dict[str, Any]:

@@ -16,14 +16,19 @@ from app.intake.calls import external_id
 from app.models.words import Availability, ConversationStatus
 from app.routing import hours
 
-# By the places in its queue: who was there before, by the order in which they are served.
+# By the places in its queue, in the order in which they are served: callers who are still on the line. Mails and forms
+# there keep nobody waiting at a telephone, and neither do calls that are over, messages that they left included.
 _READ = text("""
     SELECT now() AS at, m.content->'call' AS call, k.over, c.status, c.queue_id, c.assignee_id,
            CAST(extract(epoch FROM now() - m.created_at) AS float8) AS waited_s, e.queue_id AS waits_in,
            a.phone, a.name AS agent_name, a.availability, a.active, t.language,
            CASE WHEN e.conversation_id IS NOT NULL THEN 1 + (
                SELECT count(*) FROM queue_entry b WHERE b.queue_id = e.queue_id
-               AND (b.order_at, b.conversation_id) < (e.order_at, e.conversation_id)) END AS position
+               AND (b.order_at, b.conversation_id) < (e.order_at, e.conversation_id)
+               AND EXISTS (SELECT 1 FROM call o JOIN message n ON n.id = o.message_id
+                           WHERE o.conversation_id = b.conversation_id AND NOT o.over
+                           AND n.content->'call'->>'answered_at' IS NULL
+                           AND n.content->'call'->>'direction' = 'inbound')) END AS position
     FROM message m
     JOIN conversation c ON c.id = m.conversation_id
     JOIN contact t ON t.id = c.contact_id

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +17,16 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from app import catalog as catalogs
-from app.channels.base import CallUpdate, Parsed, RemoteFile, Sender
+from app.catalog import CatalogCache
+from app.channels.base import CallUpdate, InboundMessage, Parsed, RemoteFile, Sender
 from app.clock import now
 from app.conversations import calls_fold
 from app.db import Database
 from app.events import shapes
 from app.events.frames import Call as CallFrame
 from app.intake import calls_situation
+from app.intake.media import Fetcher
+from app.intake.store import FileStore
 from app.models import (
     Attachment,
     Call,
@@ -33,11 +37,14 @@ from app.models import (
     InboundJournal,
     MediaFetch,
     Message,
+    QueueEntry,
     SlaClock,
 )
 from app.settings import Settings
 from app.vault import Vault
+from app.wakeups import Wakeups
 from tests.intake.conftest import SECRET, Door, open_door
+from tests.support.providers import HttpServer
 
 AT = now() - timedelta(minutes=5)
 GRACE = Sender("phone", "+447700900123", phone="+447700900123", address={"to": "+447700900123"})
@@ -278,9 +285,6 @@ async def test_what_was_said_may_be_grave(database: Database, line: Door) -> Non
 
 
 async def test_the_situation_of_a_caller(database: Database, line: Door, vault: Vault, settings: Settings) -> None:
-    from app.catalog import CatalogCache
-    from app.wakeups import Wakeups
-
     catalog = await CatalogCache(database, vault, Wakeups(database)).current()
     other = Sender("phone", "+447700900999")
     await hear(line, update("ring", "ringing"))
@@ -292,3 +296,61 @@ async def test_the_situation_of_a_caller(database: Database, line: Door, vault: 
     over = await calls_situation.read(database, line.account.id, "C1", catalog)
     assert over is not None
     assert over.stage == "over"
+
+
+async def test_only_callers_on_the_line_are_counted_before_one(
+    database: Database, line: Door, vault: Vault, settings: Settings
+) -> None:
+    catalog = await CatalogCache(database, vault, Wakeups(database)).current()
+    told = {"hangs up": "ended", "leaves a message": "voicemail", "waits": None}
+    for number, (call_id, end) in enumerate(told.items()):
+        caller = Sender("phone", f"+4477009001{number:02}")
+        await hear(line, update(f"{call_id} ring", "ringing", call_id=call_id, sender=caller))
+        if end is not None:
+            await hear(line, update(f"{call_id} end", end, call_id=call_id, sender=caller, after_s=3))
+    mails = [InboundMessage(f"mail {number}", Sender("email", f"{number}@x.example"), "hello") for number in range(3)]
+    await line.intake.store(
+        line.account, transport="test", headers={}, body=b"raw", parsed=Parsed(messages=mails)
+    )  # what else waits in a queue that is shared
+    await hear(line, update("last", "ringing", call_id="last", sender=Sender("phone", "+447700900999")))
+    async with database.begin() as session:
+        assert len((await session.exec(select(QueueEntry))).all()) == 7
+    place = await calls_situation.read(database, line.account.id, "last", catalog)
+    assert place is not None
+    assert (place.stage, place.position) == ("waiting", 2), "behind the one who waits"
+
+
+async def test_a_recording_on_this_machine_is_not_fetched_unless_its_network_is_named(
+    database: Database, line: Door, vault: Vault, settings: Settings
+) -> None:
+    pbx = HttpServer()
+    await pbx.start()
+
+    async def fetched(allowed: str) -> dict[str, Any]:
+        named = settings.model_copy(update={"fetch_networks": allowed})
+        catalog = CatalogCache(database, vault, Wakeups(database))
+        async with httpx.AsyncClient() as http:
+            store = FileStore(named.attachments_dir, limit=100)
+            fetcher = Fetcher(database, catalog, named, http, store, poke=lambda: None)
+            await fetcher.step()
+            await fetcher.idle()
+            await fetcher.drain(within_s=0)
+        found: dict[str, Any] = (await stored(database))[0].attachments[-1]
+        return found
+
+    await hear(line, WHOLE[0], update("rec", recording=recording(url=f"{pbx.base}/a.wav"), after_s=9))
+    assert "the address is private" in (await fetched(""))["error"]
+    assert pbx.requests == []
+    await hear(line, update("rec 2", recording=recording("R2", url=f"{pbx.base}/b.wav"), after_s=10))
+    assert (await fetched("127.0.0.0/8"))["sha256"]
+    await pbx.stop()
+
+
+async def test_a_call_has_its_name_and_began_when_it_rang(database: Database, line: Door) -> None:
+    await hear(line, update("answer", "answered", after_s=9))
+    await hear(line, update("end", "ended", after_s=69))
+    await hear(line, update("ring", "ringing"))
+    [row] = await stored(database)
+    shown = shapes.stored_message(row)
+    assert (shown["call"]["call_id"], shown["sent_at"]) == ("C1", shown["call"]["started_at"])
+    assert row.sent_at == AT

@@ -78,10 +78,11 @@ PAGES = """
 - **Limits of the widget.** Messages per visitor and address, what else a visitor sends, hellos and new visitors per address. Refused with `rate-limited` and
   `retry_after` (seconds); a refused `hello` is closed with 1013, and those who have a `visitor_token` still come in where only new visitors are too many.
 - **Files to customers** go out by email, and in web chat as links: `url` opens for `ROUNDTRIP_RECEIPT_VALID_DAYS` without an account, for that file
-  only (`GET /files/{token}`); a later `welcome` has a fresh one. WhatsApp, Messenger, Instagram,
-  WeChat, WeCom and Slack take the kinds of files that they know; on other channels such a reply becomes `failed` and says so.
+  only (`GET /files/{token}`); a later `welcome` has a fresh one. Other channels take the kinds and sizes that `capabilities` names (docs/channels.md); what does
+  not fit is refused before it is sent, with `field: attachments.N`.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
-- **Not there yet:** phone and form channels, IMAP and the mail providers' webhooks.
+- **Not there yet:** merging of conversations; templates of WhatsApp with headers or buttons, and their synchronisation; video on LINE; files to Slack beyond what it takes by
+  upload; XOAUTH2 tokens that refresh themselves; Slack's interactive dialogs.
 
 ## Webhooks out
 

@@ -32,7 +32,7 @@ from app.desk import endpoints, live, snapshot
 from app.desk.endpoints import webhook_payloads
 from app.events.hub import Hub
 from app.feedback import outcomes, recovery
-from app.intake import form_marks, mail_calls, webhooks, widget
+from app.intake import early_changes, form_marks, mail_calls, webhooks, widget
 from app.intake.forms import Forms
 from app.intake.imap import Mailboxes
 from app.intake.imap_turns import TOPIC as MAILBOXES
@@ -151,6 +151,8 @@ def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailbox
     background.add("accounts", health.step, wakeups.subscribe(accounts.TOPIC), tick_s=30)
     background.add("fetcher", fetcher.step, media, tick_s=30)
     background.add("puller", puller.step, rung, tick_s=30)
+    early = wakeups.subscribe(early_changes.TOPIC)
+    background.add("early-changes", partial(early_changes.step, database), early, tick_s=early_changes.SWEEP_S)
     background.add("profiles", profiles.step, asked, tick_s=30)
     background.add("mailboxes", mailboxes.step, found, tick_s=30)
     background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
@@ -182,6 +184,7 @@ async def _housekeeping(database: Database) -> None:
         await edge.forget_keys(session)
         await mail_calls.forget(session)
         await orphans.expire(session, after_s=settings_of(session).orphan_status_s)
+        await early_changes.expire(session, after_s=settings_of(session).orphan_status_s)
         await form_marks.forget(session)
         await announcing.forget(session)
 

@@ -22,17 +22,17 @@ from app.models.words import Direction
 _logger = log.get("intake")
 
 
-async def apply(session: AsyncSession, channel_id: UUID, change: Change) -> bool:
-    """Take in a change of a message that we have, exactly once by its key; False when it tells nothing new.
+async def apply(session: AsyncSession, channel_id: UUID, change: Change) -> bool | None:
+    """Take in a change of a message that we have, exactly once by its key; False when it tells nothing new, None when the
+    message is not here.
 
     A customer edits and deletes what is theirs; to what is ours they only react, and one of us may have changed it
-    elsewhere. Locks the conversation, so it has to
-    be the first lock of the transaction.
+    elsewhere. Locks the conversation, so it has to be the first lock of the transaction.
     """
     known = await _find(session, channel_id, change)
     if known is None:
-        _logger.warning("change of a message that is not here", channel_id=channel_id, kind=change.kind.value)
-        return False
+        _logger.info("change of a message that is not here", channel_id=channel_id, kind=change.kind.value)
+        return None
     message_id, conversation_id = known
     conversation = await queries.lock(session, conversation_id)
     message = await session.get_one(Message, message_id, populate_existing=True)

@@ -35,7 +35,7 @@ from app.delivery import receipts, refusals
 from app.errors import Conflict, ConversationClosed, NotFound, Problem
 from app.events.log import Actor
 from app.ids import new_id
-from app.intake import answers, bounces, calls, changes, echoes, imap_parking, mail_threads, presses
+from app.intake import answers, bounces, calls, early_changes, echoes, imap_parking, mail_threads, presses
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.names import Names
@@ -367,8 +367,7 @@ class Intake:
 
     async def _apply_changes(self, channel_id: UUID, made: Sequence[Change]) -> None:
         for change in made:
-            async with self._database.begin() as session:
-                await changes.apply(session, channel_id, change)
+            await early_changes.take(self._database, channel_id, change)
 
     async def _apply_calls(self, account: ChannelAccount, told: Sequence[CallUpdate]) -> None:
         for update in told:

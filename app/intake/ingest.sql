@@ -209,7 +209,9 @@ BEGIN
         SELECT todo.*, a.stream_pos, a.contact_id, a.channel_id, a.agents, a.follows_id,
                array_remove(ARRAY[a.queue_id], NULL) AS queues,
                (a.base + row_number() OVER (PARTITION BY todo.conv ORDER BY todo.n))::int AS seq,
-               (item->>'message_id')::uuid AS message
+               (item->>'message_id')::uuid AS message,
+               -- by the name we know them by, where the call gives none
+               coalesce(item->>'name', (SELECT p.name FROM contact p WHERE p.id = todo.contact)) AS author
         FROM todo JOIN advanced a ON a.id = todo.conv
     ), stored AS (
         INSERT INTO message(id, conversation_id, seq, channel_id, direction, kind, author_type, author_id, author_name, text,
@@ -217,7 +219,7 @@ BEGIN
         SELECT message, conv, seq, ch, CASE WHEN item @> '{"ours": true}' THEN 'outbound' ELSE 'inbound' END,  -- a call of ours
                coalesce(item->>'kind', 'message'), CASE WHEN item @> '{"ours": true}' THEN 'system' ELSE 'contact' END,
                CASE WHEN item @> '{"ours": true}' THEN NULL ELSE contact END,
-               CASE WHEN item @> '{"ours": true}' THEN NULL ELSE item->>'name' END, item->>'text',
+               CASE WHEN item @> '{"ours": true}' THEN NULL ELSE author END, item->>'text',
                item->>'subject', CASE WHEN item->'content' ? 'threading' THEN  -- a mail: by which rule it came here (mail_threads.py)
                    (item->'content') || jsonb_build_object('threading', jsonb_build_object(
                        'rule', CASE WHEN conv = (item->>'conversation_id')::uuid THEN 'new' ELSE 'sender' END)
@@ -253,7 +255,7 @@ BEGIN
                    jsonb_build_object('message', (item->'shown') || jsonb_build_object(
                        'conversation_id', conv, 'seq', seq, 'created_at', v_now,
                        'author', CASE WHEN item @> '{"ours": true}' THEN item->'shown'->'author'
-                                 ELSE jsonb_build_object('type', 'contact', 'id', contact, 'name', item->'name') END))
+                                 ELSE jsonb_build_object('type', 'contact', 'id', contact, 'name', author) END))
             FROM numbered
             ORDER BY n, k
         ) e
@@ -312,6 +314,11 @@ BEGIN
 
     IF EXISTS (SELECT 1 FROM unnest(v_outcome) AS u(o) WHERE u.o IS NULL) THEN
         PERFORM pg_notify('roundtrip', 'events');
+        -- Something was done to one of these before it was here (early_changes.py).
+        IF EXISTS (SELECT 1 FROM unnest(p_channel, p_external) AS k(ch, ext)
+                   JOIN early_change e ON e.channel_id = k.ch AND e.external_id = k.ext) THEN
+            PERFORM pg_notify('roundtrip', 'early-changes');
+        END IF;
         IF v_created THEN
             PERFORM pg_notify('roundtrip', 'dispatch');
             PERFORM pg_notify('roundtrip', 'sla');

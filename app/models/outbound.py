@@ -1,12 +1,13 @@
 """What is to be sent, every attempt at it, and what may be sent to whom and when."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index
 from sqlmodel import Field, SQLModel
 
-from app.models.base import Id, Moment, Now, Word, one_of
+from app.models.base import Id, Json, Moment, Now, Word, one_of
 from app.models.words import AccountState, RefusalReason, TemplateStatus
 
 
@@ -117,4 +118,22 @@ class OrphanStatus(SQLModel, table=True):
     status: str = Word()
     detail: str | None = Word(default=None)
     error_code: str | None = Word(default=None)
+    created_at: datetime = Now()
+
+
+class EarlyChange(SQLModel, table=True):
+    """An edit, deletion or reaction that was here before its message: `change` is what it says besides its columns."""
+
+    __tablename__ = "early_change"
+    __table_args__ = (
+        Index("uq_early_change_key", "channel_id", "key", unique=True),
+        Index("ix_early_change_external", "channel_id", "external_id"),
+        Index("ix_early_change_created", "created_at"),
+    )
+    id: UUID = Id()
+    channel_id: UUID = Field(sa_column_args=[ForeignKey("channel.id", ondelete="CASCADE")])
+    key: str = Word()
+    external_id: str | None = Word(default=None)
+    provider_message_id: str | None = Word(default=None)
+    change: dict[str, Any] = Json({})
     created_at: datetime = Now()

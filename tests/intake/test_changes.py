@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 from sqlmodel import col, select
 
 from app.channels.base import Change, ChangeKind, Echo, InboundFile, Parsed, RemoteFile, Sender
@@ -18,10 +19,11 @@ from app.clock import now
 from app.db import Database
 from app.delivery import outbox
 from app.events import shapes
-from app.intake import changes
+from app.intake import changes, early_changes
 from app.intake.echoes import ours
 from app.models import Attachment, Conversation, Event, MediaFetch, Message
 from app.models.words import DeliveryStatus
+from app.wakeups import Wakeups
 from tests.delivery.house import message_of
 from tests.intake.conftest import Door, message
 
@@ -73,6 +75,116 @@ async def test_edit_react_delete(database: Database, door: Door) -> None:
     assert {(event.payload["message_id"], event.payload["seq"], event.actor_type) for event in events} == {
         (str(row.id), 1, "contact")
     }
+
+
+async def waiting(database: Database) -> int:
+    async with database.begin() as session:
+        return int((await session.execute(text("SELECT count(*) FROM early_change"))).scalar_one())
+
+
+async def test_what_comes_before_its_message_is_applied_when_that_is_here(database: Database, door: Door) -> None:
+    await hear(door, change("c2", K.EDIT, "third", after_s=2), change("c1", K.EDIT, "second", after_s=1))
+    await hear(door, change("c3", K.REACTION, "\U0001f64f"), change("c2", K.EDIT, "third", after_s=2))
+    await hear(door, change("c4", K.EDIT, "of another", external_id="m2"))
+    await early_changes.step(database)
+    assert await waiting(database) == 4
+    await door.come_in(message("m1", text="first"))
+    for _ in range(2):
+        assert await early_changes.step(database) is None
+        [row] = await stored(database)
+        shown = shapes.stored_message(row)
+        assert (shown["text"], shown["edited"], shown["reactions"]) == ("third", True, ["\U0001f64f"])
+        assert [entry["key"] for entry in row.content["history"]] == ["c2", "c1", "c3"]
+        assert len(await told(database, "message.updated")) == 2
+        assert await waiting(database) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["edit first", "deletion first"])
+async def test_a_deletion_that_comes_first_wins(database: Database, door: Door, order: tuple[int, int]) -> None:
+    made = change("c1", K.EDIT, "kept?", after_s=5), change("c2", K.DELETE)
+    await hear(door, *(made[place] for place in order))
+    await door.come_in(message("m1", text="my card is 4111"))
+    await early_changes.step(database)
+    [row] = await stored(database)
+    shown = shapes.stored_message(row)
+    assert (shown["text"], shown["deleted"]) == ("", True)
+    assert await waiting(database) == 0
+
+
+async def test_who_stores_the_message_wakes_who_applies(database: Database, door: Door) -> None:
+    wakeups = Wakeups(database)
+    woken = wakeups.subscribe(early_changes.TOPIC)
+    await wakeups.start()
+    try:
+        await hear(door, change("c1", K.EDIT, "second"))
+        woken.clear()
+        await door.come_in(message("m1"))
+        async with asyncio.timeout(60):
+            await woken.wait()
+    finally:
+        await wakeups.stop()
+
+
+async def test_change_and_message_at_the_same_moment(database: Database, door: Door) -> None:
+    """On two connections, in every order that the database finds: once each, and none is left over."""
+
+    async def both(number: int) -> None:
+        edit = change(f"c{number}", K.EDIT, "edited", external_id=f"r{number}")
+        calls = [
+            door.come_in(message(f"r{number}", f"sender {number}")),
+            hear(door, edit),
+            early_changes.step(database),
+        ]
+        await asyncio.gather(*(calls if number % 2 else reversed(calls)))
+
+    for first in range(0, 40, 8):
+        await asyncio.gather(*(both(number) for number in range(first, first + 8)))
+    await early_changes.step(database)
+    rows = await stored(database)
+    assert [(row.text, len(row.content["history"])) for row in rows] == [("edited", 1)] * 40
+    assert len(await told(database, "message.updated")) == 40
+    assert await waiting(database) == 0
+
+
+async def test_what_never_comes_is_kept_a_while_and_no_more_than_so_much(
+    database: Database, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early_changes, "KEPT_PER_CHANNEL", 3)
+    await hear(door, *(change(f"c{number}", K.EDIT, "x", external_id=f"n{number}") for number in range(5)))
+    assert await waiting(database) == 3
+    async with database.begin() as session:
+        await early_changes.expire(session, after_s=3_600)
+    assert await waiting(database) == 3
+    async with database.begin() as session:
+        await session.execute(text("UPDATE early_change SET created_at = now() - interval '2 h'"))
+        await early_changes.expire(session, after_s=3_600)
+    assert await waiting(database) == 0
+
+
+async def test_a_change_of_ours_waits_for_the_providers_id(database: Database, door: Door) -> None:
+    [opened] = await door.come_in(message("m1"))
+    await hear(door, change("c1", K.REACTION, "\U0001f44d", provider_message_id="p-1"))
+    await early_changes.step(database)
+    assert await waiting(database) == 1
+    async with database.begin() as session:
+        conversation = await session.get_one(Conversation, opened.conversation_id)
+        conversation.last_seq += 1
+        ours_ = message_of(conversation, seq=conversation.last_seq, provider_message_id="p-1")
+        session.add_all([conversation, ours_])
+    await early_changes.step(database)
+    assert await waiting(database) == 0
+    [_, row] = await stored(database)
+    assert shapes.stored_message(row)["reactions"] == ["\U0001f44d"]
+
+
+async def test_a_customer_whom_we_know_is_named(database: Database, door: Door) -> None:
+    await door.come_in(message("m1"))
+    nameless = replace(message("m2"), sender=Sender("partner", "grace"))
+    await door.come_in(nameless)
+    rows = await stored(database)
+    assert [row.author_name for row in rows] == ["grace", "grace"]
+    payloads = [event.payload["message"]["author"]["name"] for event in await told(database, "message.created")]
+    assert payloads == ["grace", "grace"]
 
 
 async def test_fifty_times_at_once_is_once(database: Database, door: Door) -> None:

@@ -2,6 +2,7 @@
 
 import mimetypes
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -26,9 +27,15 @@ _STATUSES = {
 }
 _ON_THE_WAY = ("accepted", "scheduled", "queued", "sending", "partially_delivered")
 _INCOMING = ("received", "receiving")
-# What US carriers and Twilio itself take for "no more", when it is the whole text.
-_STOP_WORDS = frozenset(("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout", "revoke"))
+# What US carriers and Twilio itself take for "no more", and what Chinese carriers do, when it is the whole text.
+_STOP_WORDS = frozenset(
+    (
+        *("stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout", "revoke"),
+        *("停止", "退订", "退訂", "td", "取消订阅", "取消訂閱"),
+    )
+)
 _START_WORDS = frozenset(("start", "unstop"))
+_AROUND = " \t\r\n.,;:!?\"'`()[]{}<>*_-~…。、，；：！？“”‘’「」【】《》"
 # WhatsApp's business-scoped user id: two letters of a country, then letters and digits.
 _BSUID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _PREFIX = re.compile(r"(whatsapp|rcs|messenger):(.*)", re.DOTALL)
@@ -173,15 +180,20 @@ def _content(form: Form, kind: str) -> dict[str, Any]:
     opted = (word(form.get("OptOutType"), 20) or "").upper()
     if opted in ("STOP", "START", "HELP"):
         kept["opt_out"] = opted
-    elif kind == "sms" and body.strip().lower() in _STOP_WORDS:
+    elif kind == "sms" and _bare(body) in _STOP_WORDS:
         kept["opt_out"] = "STOP"
-    elif kind == "sms" and body.strip().lower() in _START_WORDS:
+    elif kind == "sms" and _bare(body) in _START_WORDS:
         kept["opt_out"] = "START"
     if replied := key(form.get("OriginalRepliedMessageSid")):
         kept["reply_to"] = {"message_id": replied}
     if form.get("Forwarded", "").lower() == "true":
         kept["forwarded"] = True
     return kept
+
+
+def _bare(body: str) -> str:
+    """As the words above are written: full-width letters are narrow, and what stands around the word is gone."""
+    return unicodedata.normalize("NFKC", body).strip(_AROUND).casefold()
 
 
 def _status(form: Form, state: str, ours: str | None, found: Found) -> None:

@@ -25,6 +25,12 @@ SAID = (("MessageSid", "SM1"), ("From", "+14155550199"), ("To", "+14155550100"))
         ("unstop", "", ("start:SM1", False)),
         ("HELP", "HELP", None),
         ("please stop the delivery", "", None),
+        *(
+            (text, "", ("stop:SM1", True))
+            for text in ("Stop.", "STOP!", '"stop"', "停止", "退订。", "退訂", "TD", "ＴＤ")
+        ),
+        ("Start!", "", ("start:SM1", False)),
+        *((text, "", None) for text in ("停止发货吧", "退订了吗，我要换货", "TDX", "stop it", "...")),
     ],
 )
 def test_stop_and_start_by_text_message(text: str, type: str, wanted: tuple[str, bool] | None) -> None:

@@ -84,7 +84,7 @@ class WechatAdapter:
 
     def handshake(self, config: WechatConfig, call: Call) -> Reply:
         """The test of the address is signed, but its `echostr` is not: short and printable, or nothing."""
-        wechat_crypto.verify(config.token, call.query, "signature", at=call.received_at)
+        wechat_crypto.verify(config.token, call.query, "signature")
         echo = call.query.get("echostr", "")
         if not echo or len(echo) > _ECHO_LIMIT or not echo.isascii() or not echo.isprintable():
             raise NotGenuine("echostr is missing or odd")

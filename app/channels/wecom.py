@@ -88,7 +88,7 @@ class WecomAdapter:
         """WeCom wants to read what is inside the echostr, and nothing else."""
         # A plus that was sent bare has become a space on the way here.
         echo = call.query.get("echostr", "").replace(" ", "+")
-        wechat_crypto.verify(config.token, call.query, "msg_signature", echo, at=call.received_at)
+        wechat_crypto.verify(config.token, call.query, "msg_signature", echo)
         return Reply(wechat_crypto.unseal(config.encoding_aes_key, config.corp_id, echo))
 
     def parse(self, config: WecomConfig, call: Call) -> Parsed:

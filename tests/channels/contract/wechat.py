@@ -14,7 +14,7 @@ from app.channels.registry import ADAPTERS
 from tests.support.wechat import Account
 
 AES_KEY = "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR"
-PROOF = Proof(secrets=("token", "encoding_aes_key"), query=("msg_signature", "timestamp", "nonce"), window_s=300)
+PROOF = Proof(secrets=("token", "encoding_aes_key"), query=("msg_signature", "timestamp", "nonce"))
 ERRORS = {
     SendFailure.PERMANENT: 45002,
     SendFailure.RETRY: -1,

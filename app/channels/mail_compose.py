@@ -20,6 +20,8 @@ _BUTTON = (
 )
 _LINK = re.compile(r"https?://[^\s<>\"']{1,2000}")
 _REPLY_PREFIX = re.compile(r"^\s*(?:re|aw|sv|vs|antw|回复|答复|回覆)\s*(?:\[\d+\])?\s*[:：]", re.IGNORECASE)
+# What we begin has a subject of its own; that it belongs to the thread is said by its references.
+_OWN_SUBJECT = ("receipt", "notice")
 _ID = re.compile(r"<[!-;=?-~]{1,400}>")
 
 
@@ -92,7 +94,7 @@ def _subject(outgoing: Outgoing) -> str:
     subject = word(outgoing.subject, 500)
     if subject is None:
         return "Re: your message"
-    return subject if _REPLY_PREFIX.match(subject) else f"Re: {subject}"
+    return subject if outgoing.kind in _OWN_SUBJECT or _REPLY_PREFIX.match(subject) else f"Re: {subject}"
 
 
 def _address(name: str | None, address: str) -> Address:

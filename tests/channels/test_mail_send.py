@@ -81,6 +81,13 @@ def test_subjects(subject: str | None, expected: str) -> None:
     assert composed(subject=subject)["subject"] == expected
 
 
+@pytest.mark.parametrize("kind", ["receipt", "notice"])
+def test_what_we_begin_is_no_answer_by_its_subject(kind: str) -> None:
+    mail = composed(kind=kind, subject="Is it solved? My sofa", references=["<a@x>"])
+    assert (mail["subject"], mail["in-reply-to"]) == ("Is it solved? My sofa", "<a@x>")
+    assert composed(kind=kind, subject="Re: Sofa")["subject"] == "Re: Sofa"
+
+
 def test_nothing_can_be_injected() -> None:
     mail = composed(
         subject="x\r\nBcc: evil@x.example\r\n\r\nbody",

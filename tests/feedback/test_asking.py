@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from app.channels.base import SendFailure, StatusUpdate
+from app.channels.base import InboundMessage, Parsed, Sender, SendFailure, StatusUpdate
+from app.channels.receipts import Outcome, payload_of
 from app.conversations.confirming import Confirmer
 from app.db import Database
 from app.delivery import receipts as statuses
-from app.models import Channel, ClosingPolicy, ContactIdentity, Message
+from app.intake.presses import FOREIGN
+from app.models import Channel, ClosingPolicy, ContactIdentity, InboundJournal, Message
 from app.models.words import CycleState, DeliveryStatus, MessageKind
 from app.vault import Vault
+from tests.desk.conftest import admin, house
+from tests.desk.house import Caller, House
 from tests.web.matter import Matter, make
+
+__all__ = ["admin", "house"]
 
 
 @pytest.fixture
@@ -164,3 +172,99 @@ async def test_what_failed_for_another_reason_or_is_answered_is_not_sent_again(
     assert len(await receipts(matter)) == 2
     cycle = await matter.cycle()
     assert (cycle.state, cycle.unreached) == (CycleState.SUPERSEDED, None)
+
+
+@pytest.fixture
+async def sms(matter: Matter, house: House, admin: Caller) -> AsyncIterator[Texting]:
+    """An SMS channel on which the customer is known; the receipt of the WhatsApp matter has gone there."""
+    config = {"account_sid": "AC" + "0" * 32, "auth_token": "t0ken", "number": "+4930123456"}
+    channel = UUID((await admin.post("/channels", {"type": "sms", "name": "SMS", "config": config}))["id"])
+    async with matter.database.begin() as session:
+        session.add(ContactIdentity(contact_id=matter.contact_id, channel_id=channel, kind="sms", value="+15550001"))
+    await matter.resolve()
+    [message] = await receipts(matter)
+    assert message.channel_id == channel
+    house.context.intake.start()
+    yield Texting(house, channel)
+    await house.context.intake.stop()
+
+
+@dataclass
+class Texting:
+    house: House
+    channel_id: UUID
+
+    async def say(self, text: str, *, number: str = "+15550001", pressed: str | None = None) -> list[UUID]:
+        """The conversations that it went to."""
+        account = await self.house.context.catalog.channel(self.channel_id)
+        assert account is not None
+        sender = Sender("sms", number, address={"to": number})
+        message = InboundMessage(f"SM{uuid4().hex}", sender, text, pressed=pressed)
+        stored = await self.house.context.intake.store(
+            account, transport="webhook", headers={}, body=b"", parsed=Parsed(messages=(message,))
+        )
+        return [item.conversation_id for item in stored]
+
+
+async def test_yes_from_where_the_receipt_went_settles_the_matter(matter: Matter, sms: Texting) -> None:
+    assert await sms.say("YES") == [matter.conversation_id]
+    cycle = await matter.cycle()
+    assert (cycle.state, cycle.decided_via) == (CycleState.CONFIRMED, "message")
+    assert await sms.say("4") == [matter.conversation_id]
+    survey = await matter.survey()
+    assert survey is not None
+    assert survey.csat == 4
+    assert await sms.say("My lamp is broken, please help") != [matter.conversation_id]
+    other = await sms.say("yes")
+    assert other != [matter.conversation_id], "now they have another matter open there"
+
+
+@pytest.mark.parametrize("words", ["What did you do?", "thanks but no"])
+async def test_other_words_from_there_are_a_matter_of_their_own(matter: Matter, sms: Texting, words: str) -> None:
+    assert await sms.say(words) != [matter.conversation_id]
+    assert (await matter.cycle()).state == CycleState.PENDING
+
+
+async def test_no_from_there_goes_on_with_the_same_owner(matter: Matter, sms: Texting) -> None:
+    assert await sms.say("NO") == [matter.conversation_id]
+    conversation = await matter.conversation()
+    assert (conversation.status, conversation.cycle, conversation.assignee_id) == ("open", 2, matter.agent.id)
+
+
+def button(matter: Matter, outcome: Outcome) -> str:
+    assert matter.cycle_id is not None
+    return payload_of(matter.cycle_id, outcome)
+
+
+async def test_a_press_counts_once_and_against_an_answer_nothing(matter: Matter, sms: Texting) -> None:
+    yes, no = button(matter, "confirmed"), button(matter, "rejected")
+    assert [await sms.say("Yes, solved", pressed=yes) for _ in range(3)] == [[matter.conversation_id]] * 3
+    assert await sms.say("Not solved", pressed=no) == [matter.conversation_id]
+    cycle, conversation = await matter.cycle(), await matter.conversation()
+    assert (cycle.state, cycle.decided_via, conversation.status) == (CycleState.CONFIRMED, "button", "closed")
+    async with matter.database.begin() as session:
+        said = (await session.exec(select(Message.text).where(col(Message.external_id).is_not(None)))).all()
+    assert sorted(said) == ["Not solved", "Yes, solved"]
+
+
+async def test_an_old_button_never_settles_a_newer_resolution(matter: Matter, sms: Texting) -> None:
+    old = button(matter, "confirmed")
+    await matter.reopen()
+    await sms.say("Yes, solved", pressed=old)
+    assert (await matter.conversation()).status == "open"
+    newer = await matter.resolve()
+    await sms.say("Yes, solved", pressed=old)
+    await sms.say("Not solved", pressed=old.replace(":y:", ":n:"))
+    cycle, conversation = await matter.cycle(), await matter.conversation()
+    assert (cycle.id, cycle.state, conversation.status) == (newer.id, CycleState.PENDING, "resolved")
+
+
+async def test_a_button_of_somebody_elses_receipt_does_nothing(matter: Matter, sms: Texting) -> None:
+    before = await matter.snapshot()
+    stranger = {"number": "+15559999", "pressed": button(matter, "confirmed")}
+    assert await sms.say("Yes, solved", **stranger) == []
+    assert await sms.say("Yes, solved", pressed=payload_of(uuid4(), "confirmed")) == []
+    assert await matter.snapshot() == before
+    async with matter.database.begin() as session:
+        kept = (await session.exec(select(InboundJournal))).all()
+    assert [(row.status, FOREIGN in str(row.error)) for row in kept] == [("ignored", True)] * 2

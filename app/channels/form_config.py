@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from app.channels.config import ChannelConfig, HttpUrl, Origin
 
@@ -16,6 +17,11 @@ MapsTo = Literal[
 ]
 TOKEN, SUBMISSION, LANGUAGE = "form_token", "submission_id", "lang"
 _RESERVED = frozenset({TOKEN, SUBMISSION, LANGUAGE, "_charset_"})
+# What sites' own frameworks and robot checks put into a form.
+_MACHINERY = frozenset(
+    {"csrf_token", "csrf", "csrfmiddlewaretoken", "authenticity_token", "__requestverificationtoken", "_token", "_csrf",
+     "_method", "utf8", "g-recaptcha-response", "h-captcha-response", "cf-turnstile-response"}
+)  # fmt: skip
 _KNOWN_AS: Mapping[MapsTo, Sequence[str]] = {
     "name": ("name", "full_name", "fullname", "your_name", "姓名", "称呼"),
     "email": ("email", "e_mail", "mail", "email_address", "your_email", "邮箱", "电子邮箱"),
@@ -66,6 +72,16 @@ FieldName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^\
 Identifier = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", to_lower=True)
 ]
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError("must be an address or a network such as 203.0.113.0/24") from None
+
+
+Network = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100), AfterValidator(_network)]
 
 
 class _Part(BaseModel):
@@ -171,7 +187,9 @@ class FormConfig(RepliesElsewhere):
     """Empty `fields` are the shipped ones: name, email, subject, message, consent. A field may be its bare name.
 
     `trap_field` is a field that only robots fill. `min_fill_s` is the least time a person needs on our own page;
-    `require_token` refuses to believe a submission that did not come from it. Limits count per `limit_window_s`.
+    `require_token` refuses to believe a submission that did not come from it. Limits count per `limit_window_s`; that of an
+    address does not hold for `trusted_addresses`: a site's own server sends for everybody. What comes along without being
+    asked for is kept with the message, unless `undeclared` says otherwise.
     """
 
     allowed_origins: list[Origin] = Field(default_factory=list, max_length=200)
@@ -185,6 +203,8 @@ class FormConfig(RepliesElsewhere):
     require_token: bool = False
     duplicate_window_s: float = Field(default=600, ge=0, le=86_400)
     address_limit: int = Field(default=30, ge=1, le=1_000_000)
+    trusted_addresses: list[Network] = Field(default_factory=list, max_length=200)
+    undeclared: Literal["keep", "ignore"] = "keep"
     channel_limit: int = Field(default=600, ge=1, le=10_000_000)
     limit_window_s: float = Field(default=600, ge=1, le=86_400)
     max_files: int = Field(default=5, ge=0, le=20)
@@ -205,6 +225,22 @@ class FormConfig(RepliesElsewhere):
     def shown(self) -> Sequence[FormField]:
         """The fields as they are asked for, in order."""
         return self.fields or DEFAULT_FIELDS
+
+    def is_ours(self, name: str) -> bool:
+        """A field that says nothing about the matter: of the form itself, of a site's framework, or a consent whose words we
+        do not know."""
+        plain = name.strip().lower()
+        own = {*_RESERVED, self.trap_field.lower()}
+        return not plain or plain in own or plain in _MACHINERY or _meaning(name) == "consent"
+
+    def trusts(self, address: str) -> bool:
+        """Whether the limit of an address does not hold for this one."""
+        try:
+            given = ip_address(address)
+        except ValueError:
+            return False
+        plain = given.ipv4_mapped or given if isinstance(given, IPv6Address) else given
+        return any(plain in ip_network(network) for network in self.trusted_addresses)
 
     def by_name(self, name: str) -> FormField | None:
         return next((field for field in self.shown if field.name == name), None)

@@ -15,6 +15,7 @@ from app.channels.form_config import LANGUAGE, SUBMISSION, TOKEN, FormConfig, Fo
 from app.channels.text import clean, file_name, key, media_type, word
 
 KEY_HEADER = "x-form-key"
+MORE_LIMIT, MORE_LENGTH = 50, 1_000
 _NO = frozenset({"", "0", "false", "off", "no", "none", "null"})
 _EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f]{1,64}@[^\s@<>,;:\"()\[\]\\\x00-\x1f.]{1,63}(\.[^\s@<>,;:\"()\[\]\\\x00-\x1f.]{1,63}){1,8}")  # fmt: skip
 _PHONE = re.compile(r"\+?[0-9][0-9 ()./-]{4,30}")
@@ -23,7 +24,8 @@ _CATEGORIES = ("routine", "urgent", "complex")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """`values` by the names of the form's fields, as typed; a tick is `true`. `trap` is what stood in the hidden field."""
+    """`values` by the names of the form's fields, as typed; a tick is `true`. `more` are fields that the form does not have.
+    `trap` is what stood in the hidden field."""
 
     values: Mapping[str, str]
     files: Sequence[tuple[str, Upload]] = ()
@@ -31,6 +33,7 @@ class Submission:
     submission_id: str = ""
     language: str | None = None
     trap: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Agreed:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The values by what they mean; `rest` are labels and values that stand below the text."""
+    """The values by what they mean; `rest` are labels and values that stand below the text: attributes, and what came along."""
 
     by: Mapping[str, str]
     rest: Sequence[tuple[str, str]]
@@ -65,16 +68,19 @@ class Given:
 
 
 def read(config: FormConfig, call: Call) -> Submission:
-    """Fields that the form does not have are left out. Of one that comes twice the last counts. Raises Unparseable."""
+    """Of a field that comes twice the last counts, of one that the form does not have all. Raises Unparseable."""
     values: dict[str, str] = {}
     files: list[tuple[str, Upload]] = []
     extra: dict[str, str] = {}
+    more: list[tuple[str, str]] = []
     for name, value in items(call.headers.get("content-type", ""), call.body):
         asked = config.by_name(name)
         if isinstance(value, Upload):
-            if asked is not None and asked.kind == "file":
+            if (asked is not None and asked.kind == "file") or _comes_along(config, name):
                 files.append((name, value))
         elif asked is None:
+            if _comes_along(config, name):
+                more.append((name, value))
             extra[name] = value
         elif asked.kind == "checkbox":
             values[name] = "" if value.strip().lower() in _NO else "true"
@@ -88,20 +94,42 @@ def read(config: FormConfig, call: Call) -> Submission:
         submission_id=key(extra.get(SUBMISSION)) or "",
         language=language if language and re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", language) else None,
         trap=extra.get(config.trap_field, ""),
+        more=_more(more),
     )
+
+
+def _comes_along(config: FormConfig, name: str) -> bool:
+    return config.undeclared == "keep" and not config.is_ours(name)
+
+
+def _more(given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Names and values on one line each: nobody writes a line that another field would have."""
+    kept: dict[str, str] = {}
+    for name, value in given:
+        label, plain = (word(name, 64) or "").strip(" :"), word(value, MORE_LENGTH)
+        if label and plain and (label in kept or len(kept) < MORE_LIMIT):
+            kept[label] = f"{kept[label]}, {plain}"[:MORE_LENGTH] if label in kept else plain
+    return kept
 
 
 def check(config: FormConfig, submission: Submission) -> list[Wrong]:
     """What has to be put right before it is taken, in the order of the fields."""
     found = [wrong for asked in config.shown if (wrong := _wrong(config, asked, submission)) is not None]
+    named = {asked.name for asked in config.shown if asked.kind == "file"}
+    found += [
+        Wrong(name, "file_too_large", config.file_limit)
+        for name, upload in submission.files
+        if name not in named and len(upload.data) > config.file_limit
+    ]
     if len(submission.files) > config.max_files:
         found.append(Wrong(submission.files[0][0], "too_many_files", config.max_files))
     if not found and not message(config, submission, key="").text and not submission.files:
-        found.append(Wrong(_main(config), "missing"))
+        found.append(Wrong(main(config), "missing"))
     return found
 
 
-def _main(config: FormConfig) -> str:
+def main(config: FormConfig) -> str:
+    """The name of the field that says what it is about."""
     return next((asked.name for asked in config.shown if asked.maps_to == "text"), config.shown[0].name)
 
 
@@ -145,7 +173,7 @@ def meant(config: FormConfig, submission: Submission) -> Given:
             by["text"] += f"\n\n{value}"
         else:
             by.setdefault(asked.maps_to, value)
-    return Given(by, rest, consents)
+    return Given(by, [*rest, *submission.more.items()], consents)
 
 
 def _shown(asked: FormField, value: str) -> str:

@@ -13,6 +13,7 @@ from app.errors import TooManyRequests
 from app.ids import new_id
 
 SUBMISSION_MEMORY_S = 86_400.0
+AGAIN = "again"
 _KEPT_H = 48
 
 _COUNT = text("""
@@ -29,6 +30,10 @@ _SEE = text("""
     SET key = CASE WHEN s.since <= now() - make_interval(secs => :window) THEN excluded.key ELSE s.key END,
         since = CASE WHEN s.since <= now() - make_interval(secs => :window) THEN now() ELSE s.since END
     RETURNING key
+""")
+_KNOWN = text("""
+    SELECT EXISTS (SELECT 1 FROM form_seen s WHERE s.channel_id = :channel AND s.digest = :digest
+                   AND s.since > now() - make_interval(secs => :window))
 """)
 _FORGET = [
     text(f"DELETE FROM {table} WHERE since < now() - make_interval(hours => {_KEPT_H})")
@@ -53,6 +58,15 @@ async def key_of(session: AsyncSession, channel_id: UUID, marks: Sequence[tuple[
         values = {"channel": channel_id, "digest": digest, "key": key, "window": window_s}
         key = (await session.execute(_SEE, values)).scalar_one()
     return key
+
+
+async def is_known(session: AsyncSession, channel_id: UUID, marks: Sequence[tuple[str, float]]) -> bool:
+    """Whether one of these was there before, as `key_of` would find; nothing is written."""
+    found = [
+        (await session.execute(_KNOWN, {"channel": channel_id, "digest": digest, "window": window_s})).scalar_one()
+        for digest, window_s in marks
+    ]
+    return any(found)
 
 
 def source_of(address: str) -> str:

@@ -106,7 +106,6 @@ class Forms:
 
     async def _answer(self, request: Request, account: ChannelAccount, call: Call) -> Response:
         config = _config(account)
-        await self._count(account, request.client.host if request.client else "")
         try:
             submission = form_read.read(config, call)
         except Unparseable as error:
@@ -116,7 +115,10 @@ class Forms:
         why = form_trap.reason(
             config, submission, vault=self._context.vault, channel_id=account.id, at=call.received_at
         )
-        call = await self._keyed(account, call, submission)
+        marks = _marks(config, submission)
+        repeats = why is None and await self._is_known(account, marks)
+        await self._count(account, request.client.host if request.client else "", repeats=repeats)
+        call = await self._keyed(account, call, marks)
         if why is not None:
             await self._trap(account, call, why)
             return self._thanks(request, account, submission, None)
@@ -124,11 +126,18 @@ class Forms:
         SUBMISSIONS.labels("stored").inc()
         return self._thanks(request, account, submission, kept)
 
-    async def _count(self, account: ChannelAccount, address: str) -> None:
-        """The channel first: a flood from everywhere leaves no row per address. Raises TooManyRequests."""
+    async def _is_known(self, account: ChannelAccount, marks: Sequence[tuple[str, float]]) -> bool:
+        async with self._context.database.begin() as session:
+            return await form_marks.is_known(session, account.id, marks)
+
+    async def _count(self, account: ChannelAccount, address: str, *, repeats: bool) -> None:
+        """The channel first: a flood from everywhere leaves no row per address. What is sent again is honest and makes
+        nothing new: it counts apart. Raises TooManyRequests."""
         config = _config(account)
-        source = form_marks.source_of(address_of(address))
-        for name, limit in (("", config.channel_limit), (source, config.address_limit)):
+        limits = [(form_marks.AGAIN if repeats else "", config.channel_limit)]
+        if not repeats and not config.trusts(address):
+            limits.append((form_marks.source_of(address_of(address)), config.address_limit))
+        for name, limit in limits:
             refused: Problem | None = None
             async with self._context.database.begin() as session:
                 try:
@@ -138,15 +147,10 @@ class Forms:
             if refused is not None:
                 raise refused
 
-    async def _keyed(self, account: ChannelAccount, call: Call, submission: Submission) -> Call:
-        """With the key that every repetition of this submission gets: the same text of the same sender within minutes, or
-        the page's own submission id within a day."""
-        config = _config(account)
-        named = form_read.fingerprint(config, submission, named=True)
-        same = form_read.fingerprint(config, submission, named=False)
-        marks = [(named, form_marks.SUBMISSION_MEMORY_S)] if submission.submission_id else []
+    async def _keyed(self, account: ChannelAccount, call: Call, marks: Sequence[tuple[str, float]]) -> Call:
+        """With the key that every repetition of this submission gets."""
         async with self._context.database.begin() as session:
-            key = await form_marks.key_of(session, account.id, [*marks, (same, config.duplicate_window_s)])
+            key = await form_marks.key_of(session, account.id, marks)
         return Call(call.method, call.url, {}, {**call.headers, form_read.KEY_HEADER: key}, call.body, call.received_at)
 
     async def _trap(self, account: ChannelAccount, call: Call, why: str) -> None:
@@ -259,6 +263,15 @@ class Forms:
 def _config(account: ChannelAccount) -> FormConfig:
     assert isinstance(account.config, FormConfig), "the type of the channel says so"
     return account.config
+
+
+def _marks(config: FormConfig, submission: Submission) -> list[tuple[str, float]]:
+    """What a repetition is known by, and how long: the page's own submission id for a day, the same text of the same
+    sender for minutes."""
+    same = (form_read.fingerprint(config, submission, named=False), config.duplicate_window_s)
+    if not submission.submission_id:
+        return [same]
+    return [(form_read.fingerprint(config, submission, named=True), form_marks.SUBMISSION_MEMORY_S), same]
 
 
 async def _reachable(

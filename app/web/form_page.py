@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 
 from app.catalog import ChannelAccount
-from app.channels import form_token
+from app.channels import form_read, form_token
 from app.channels.form_config import LANGUAGE, SUBMISSION, TOKEN, FormConfig
 from app.channels.form_read import Submission, Wrong
 from app.channels.text import clean
@@ -99,7 +99,12 @@ def _rendered(
     root: str = "..",
 ) -> Response:
     language = language_of(request, submission.language)
-    errors = {item.field: form_texts.error(item.what, item.limit, language) for item in reversed(wrong)}
+    errors = {
+        item.field if config.by_name(item.field) else form_read.main(config): form_texts.error(
+            item.what, item.limit, language
+        )
+        for item in reversed(wrong)
+    }
     hidden = {
         TOKEN: submission.token or form_token.issue(context.vault, account.id, at=now()),
         SUBMISSION: submission.submission_id or new_id().hex,

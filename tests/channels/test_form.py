@@ -108,7 +108,7 @@ def test_a_wrong_configuration_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_post_is_a_message() -> None:
-    [message] = FormAdapter().parse(config(), posted({**GOOD, "subject": "Chair", "stranger": "x"})).messages
+    [message] = FormAdapter().parse(config(), posted({**GOOD, "subject": "Chair"})).messages
     assert (message.sender.kind, message.sender.value) == ("email", "grace@customer.example")
     assert (message.sender.name, message.sender.address) == ("Grace", {"email": "grace@customer.example"})
     assert (message.text, message.subject) == ("It wobbles.", "Chair")
@@ -139,7 +139,45 @@ def test_files_come_with_it() -> None:
         ("message", "see"), ("files", ("../a.png", "image/png", b"\x89PNG")), ("other", ("b", "x/y", b"?"))
     )
     [message] = FormAdapter().parse(asked, sent).messages
+    assert message.files == [InboundFile("a.png", "image/png", b"\x89PNG"), InboundFile("b", "x/y", b"?")]
+    [message] = FormAdapter().parse(config(fields=["message", "files"], undeclared="ignore"), sent).messages
     assert message.files == [InboundFile("a.png", "image/png", b"\x89PNG")]
+
+
+def test_what_comes_along_is_kept() -> None:
+    own = (("reference_check", ""), ("form_token", ""), ("submission_id", "s"), ("lang", "en"), ("_charset_", "utf-8"))
+    along = (("company", "ACME"), ("order_number", "4711"), ("size", "a\nprice: 1"), ("size", "b"), ("empty", " "))
+    rest = (("csrf_token", "t"), ("terms", "yes"), ("photo", ("a.png", "image/png", b"\x89PNG")))
+    sent = multipart(*GOOD.items(), *own, *along, *rest)
+    [message] = FormAdapter().parse(config(), sent).messages
+    assert message.text == "It wobbles.\n\ncompany: ACME\norder_number: 4711\nsize: a price: 1, b"
+    assert message.content["form"] == {"company": "ACME", "order_number": "4711", "size": "a price: 1, b"}
+    assert message.files == [InboundFile("a.png", "image/png", b"\x89PNG")]
+    [message] = FormAdapter().parse(config(undeclared="ignore"), sent).messages
+    assert (message.text, message.files) == ("It wobbles.", [])
+
+
+def test_what_comes_along_is_bounded() -> None:
+    many = {f"f{number:02} :": "x" * 2_000 for number in range(80)}
+    [message] = FormAdapter().parse(config(), posted({**GOOD, **many})).messages
+    lines = message.text.split("\n")[2:]
+    assert lines == [f"f{number:02}: {'x' * 1_000}" for number in range(50)]
+
+
+def test_files_beyond_the_limits_are_told() -> None:
+    photos = [(f"photo{number}", ("a.png", "image/png", b"\x89PNG")) for number in range(3)]
+    sent = multipart(*GOOD.items(), *photos)
+    assert FormAdapter().parse(config(max_files=2), sent).errors == ["photo0: too_many_files"]
+    assert FormAdapter().parse(config(file_limit=3), sent).errors[0] == "photo0: file_too_large"
+
+
+def test_addresses_that_are_trusted() -> None:
+    trusting = config(trusted_addresses=["203.0.113.7", "10.1.2.3/8", "2001:db8::/32"])
+    assert trusting.trusted_addresses == ["203.0.113.7/32", "10.0.0.0/8", "2001:db8::/32"]
+    assert all(trusting.trusts(address) for address in ("203.0.113.7", "10.9.9.9", "::ffff:10.0.0.1", "2001:db8::1"))
+    assert not any(trusting.trusts(address) for address in ("203.0.113.8", "", "unix", "2001:db9::1"))
+    with pytest.raises(ValidationError, match="must be an address or a network"):
+        config(trusted_addresses=["shop.example"])
 
 
 def test_attributes_stand_below_the_text() -> None:

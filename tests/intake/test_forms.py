@@ -133,6 +133,35 @@ async def test_the_limit_of_an_address_holds_across_processes(server: Server) ->
     assert (shown.status_code, "text/html" in shown.headers["content-type"]) == (429, True)
 
 
+async def test_repeats_and_what_is_wrong_do_not_count(server: Server) -> None:
+    form = await server.make_channel("form", {"address_limit": 2, "limit_window_s": 3600})
+    same = filled("The same")
+    sent = [await post(form, same) for _ in range(4)]
+    sent += [await post(form, {**same, "email": "nobody"}) for _ in range(3)]
+    sent += [await post(form, filled("Another")), await post(form, filled("Too many")), await post(form, same)]
+    assert [answer.status_code for answer in sent] == [200] * 4 + [422] * 3 + [200, 429, 200]
+    assert int(sent[-2].headers["retry-after"]) > 0
+    assert len(await messages(server, form)) == 2
+
+
+async def test_repeats_are_limited_with_the_channel(server: Server) -> None:
+    form = await server.make_channel("form", {"channel_limit": 3, "limit_window_s": 3600})
+    same = filled("The same")
+    assert [(await post(form, same)).status_code for _ in range(5)] == [200] * 4 + [429]
+
+
+async def test_what_a_robot_repeats_counts(server: Server) -> None:
+    form = await server.make_channel("form", {"address_limit": 2, "limit_window_s": 3600})
+    robot = filled("Buy", reference_check="x")
+    assert [(await post(form, robot)).status_code for _ in range(4)] == [200, 200, 429, 429]
+
+
+async def test_a_sites_own_server_sends_for_everybody(server: Server) -> None:
+    networks = ["127.0.0.0/8", "::1/128"]
+    form = await server.make_channel("form", {"address_limit": 2, "trusted_addresses": networks})
+    assert {(await post(form, filled(f"number {number}"))).status_code for number in range(5)} == {200}
+
+
 async def test_a_foreign_site_is_not_genuine_and_a_listed_one_may_read_the_answer(server: Server) -> None:
     form = await server.make_channel("form", {"allowed_origins": ["https://shop.example"]})
     foreign = await post(form, filled("x"), origin="https://evil.example")

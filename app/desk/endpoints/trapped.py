@@ -82,7 +82,7 @@ def _shape(account: ChannelAccount, row: InboundJournal) -> TrappedShape:
         id=row.id,
         channel_id=row.channel_id,
         reason=row.error,
-        fields=dict(read.values),
+        fields={**read.more, **read.values},
         files=[upload.name for _, upload in read.files],
         received_at=row.received_at,
     )

@@ -284,7 +284,7 @@ class Choice:
 class Outgoing:
     """A message to send. `address` is the sender's address of the identity we answer.
 
-    `kind` is `reply` or `receipt`; `receipt` holds the three parts and the link. `references` are the Message-IDs of
+    `kind` is `reply`, `receipt` or `notice`; `receipt` holds the three parts and the link. `references` are the Message-IDs of
     the conversation, oldest first. `reply_token` goes into a mail's Reply-To. `attempt` counts from 1. `call` is a
     telephone call to be placed (kind `call`): the customer's number `to`, the agent's `agent`, our address `webhook`.
     `choices` are the answers to a receipt, for channels that have buttons; `question` goes above buttons that stand alone.

@@ -127,9 +127,12 @@ def test_never_within_the_gap_never_more_than_so_many_a_day(
 ) -> None:
     """As the loop does it: something happens or time passes, the decider is asked, and again when it said so."""
     policy = AnnouncementPolicy(code="x", name="x", changes=list(CHANGES), min_gap_s=gap, per_day=per_day)
-    clock, told, pending = AT, [], set()
+    clock, live = AT, False
+    told: list[datetime] = []
     kept: list[datetime] = []
-    wrote_at, live, again_at = None, False, None
+    pending: set[str] = set()
+    wrote_at: datetime | None = None
+    again_at: datetime | None = None
 
     def ask(at: datetime, status: str, in_hand: bool) -> None:
         nonlocal kept, pending, again_at

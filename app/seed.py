@@ -42,6 +42,7 @@ BOOSTS = (
     Boost(fact=BoostFact.TIER, value="vip", boost_s=900),
     Boost(fact=BoostFact.RISK, value="high", boost_s=600),
     Boost(fact=BoostFact.REPEAT, value="7", boost_s=300),
+    Boost(fact=BoostFact.CHANNEL_TYPE, value="voice", boost_s=300),  # somebody is on the line
 )
 GRADED = (
     GradedResponse(

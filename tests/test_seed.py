@@ -11,7 +11,7 @@ from app import seed
 from app.db import Database
 from app.desk.auth import authenticate
 from app.errors import Unauthorized
-from app.models import ApiToken, CategorySetting, ClassificationRule, Queue, SlaPolicy
+from app.models import ApiToken, Boost, CategorySetting, ClassificationRule, Queue, SlaPolicy
 from app.models.words import Role
 from app.routing.default_rules import DEFAULT_RULES
 from app.sla.default_policies import POLICIES
@@ -32,6 +32,16 @@ async def test_again_and_at_once_adds_nothing(database: Database) -> None:
     assert await count(database, CategorySetting) == 3
     assert await count(database, ClassificationRule) == len(DEFAULT_RULES)
     assert await count(database, SlaPolicy) == len(POLICIES)
+
+
+async def test_who_is_on_the_line_has_a_start_and_a_deleted_boost_stays_away(database: Database) -> None:
+    async with database.begin() as session:
+        voice = (await session.exec(select(Boost).where(col(Boost.fact) == "channel_type"))).one()
+        assert (voice.value, voice.boost_s) == ("voice", 300)
+        await session.delete(voice)
+    async with database.begin() as session:
+        await seed.ensure_defaults(session)
+        assert (await session.exec(select(Boost).where(col(Boost.fact) == "channel_type"))).all() == []
 
 
 async def test_operators_changes_stay(database: Database) -> None:

@@ -172,7 +172,7 @@ class WeCom(Side):
 
     async def say(self, **content: Any) -> None:
         number = next(_NUMBERS)
-        item = {"msgid": f"{self.kf}-{number}", "open_kfid": self.kf, "external_userid": self.person}
+        item: Json = {"msgid": f"{self.kf}-{number}", "open_kfid": self.kf, "external_userid": self.person}
         item |= {"send_time": int(time.time()), "origin": 3, "msgtype": "text", "text": content}
         self.wecom.pages = [{"msg_list": [item], "next_cursor": f"c{number}", "has_more": 0}]
         call = self.account.push(

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import httpx
 
-from app.channels import mail_compose, mail_envelope, mail_imap, mail_parse, mail_send, mail_webhooks
+from app.channels import mail_compose, mail_envelope, mail_imap, mail_imap_server, mail_parse, mail_send, mail_webhooks
 from app.channels.base import Call, Capabilities, ConfigModel, Outgoing, Parsed, SendError, SendFailure, Sent
 from app.channels.mail_config import MailConfig
 
@@ -68,15 +68,15 @@ class MailAdapter:
 
 
 async def _check_imap(imap_url: str) -> None:
-    server = mail_imap.server_of(imap_url)
+    server = mail_imap_server.server_of(imap_url)
     try:
         async with mail_imap.Imap(server) as imap:
             await imap.select(server.folder, read_only=True)
-    except mail_imap.ImapRefused as error:
+    except mail_imap_server.ImapRefused as error:
         raise SendError(SendFailure.REAUTH, f"IMAP: {error}") from None
-    except mail_imap.ImapSetup as error:
+    except mail_imap_server.ImapSetup as error:
         raise SendError(SendFailure.CONFIG, f"IMAP: {error}") from None
-    except mail_imap.ImapError as error:
+    except mail_imap_server.ImapError as error:
         raise SendError(SendFailure.RETRY, f"IMAP: {error}") from None
 
 

@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 from app import log
 from app.catalog import CatalogCache, ChannelAccount
 from app.channels.mail_config import MailConfig
-from app.channels.mail_imap import ImapError, ImapRefused, ImapSetup, server_of
+from app.channels.mail_imap_server import ImapError, ImapRefused, ImapSetup, server_of
 from app.db import Database
 from app.delivery.backoff import Schedule, wait_s
 from app.intake import imap_turns

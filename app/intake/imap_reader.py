@@ -19,7 +19,8 @@ from app import log
 from app.catalog import ChannelAccount
 from app.channels.mail import envelope_headers
 from app.channels.mail_config import MailConfig
-from app.channels.mail_imap import Imap, ImapError, ImapServer, Selected
+from app.channels.mail_imap import Imap, Selected
+from app.channels.mail_imap_server import ImapError, ImapServer
 from app.db import Database
 from app.errors import Unavailable
 from app.ids import new_id

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from app.channels.base import SendError, SendFailure
 from app.channels.mail import MailAdapter
 from app.channels.mail_config import MailConfig
-from app.channels.mail_imap import Imap, ImapError, ImapRefused, ImapServer, ImapSetup, server_of
+from app.channels.mail_imap import Imap
+from app.channels.mail_imap_server import ImapError, ImapRefused, ImapServer, ImapSetup, server_of
 from app.channels.mail_imap_tokens import Garbage, folder_name, number, pairs, quoted, tokens
 from tests.support.tcp import Peer
 

@@ -139,7 +139,7 @@ class House:
             return list(found.all())
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(150):
             while not await holds():
                 await asyncio.sleep(0.02)
 

@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.channels.base import Adapter
+from app.channels.config import STORED
 from app.channels.registry import ADAPTERS
 from app.db import Database, after_commit
 from app.models import (
@@ -177,7 +178,7 @@ class CatalogCache:
             return None
         try:
             config = adapter.config_model.model_validate(
-                {**channel.config, **open_secrets(self._vault, channel.secrets)}
+                {**channel.config, **open_secrets(self._vault, channel.secrets)}, context=STORED
             )
         except (ValidationError, BadToken) as error:
             _logger.error("channel cannot be read", channel_id=channel.id, type=channel.type, error=_why(error))

@@ -5,9 +5,12 @@ from functools import cached_property
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationInfo
 
 from app.channels import signatures
+
+STORED = {"stored": True}
+"""The validation context of configurations that were taken in before: what is new in the rules does not end them."""
 
 
 class ChannelConfig(BaseModel):
@@ -83,6 +86,17 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _strong_webhook_secret(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    """What was stored before there was a rule for its length goes on."""
+    if (info.context or {}).get("stored"):
+        return _webhook_secret(value)
+    try:
+        signatures.strong_webhook_key(value.get_secret_value())
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 def _not_empty(value: SecretStr) -> SecretStr:
     if not value.get_secret_value():
         raise ValueError("must not be empty")
@@ -105,7 +119,8 @@ HttpUrl = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200
 Origin = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300), AfterValidator(_origin)]
 Address = Annotated[str, StringConstraints(strip_whitespace=True, max_length=320), AfterValidator(_address)]
 Secret = Annotated[SecretStr, AfterValidator(_not_empty)]
-WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_strong_webhook_secret)]
+FormerWebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 
 
 class WebchatConfig(ChannelConfig):
@@ -116,13 +131,14 @@ class WebchatConfig(ChannelConfig):
 
 
 class PartnerConfig(ChannelConfig):
-    """`secret` signs both directions; `previous_secrets` are still accepted while a partner rotates.
+    """`secret` signs both directions: `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks has them;
+    `previous_secrets` are still accepted while a partner rotates.
 
     Answers go to `callback_url`. `api_base` is accepted because every sender has one; the callback is already a whole URL.
     """
 
     secret: WebhookSecret
-    previous_secrets: list[WebhookSecret] = Field(default_factory=list, max_length=10)
+    previous_secrets: list[FormerWebhookSecret] = Field(default_factory=list, max_length=10)
     callback_url: HttpUrl | None = None
     api_base: HttpUrl | None = None
 

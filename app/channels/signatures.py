@@ -10,6 +10,7 @@ from app.errors import NotGenuine
 
 TOLERANCE_S = 300
 _PREFIX = "whsec_"
+_KEY_BYTES = range(24, 65)
 
 
 def webhook_key(secret: str) -> bytes:
@@ -21,6 +22,14 @@ def webhook_key(secret: str) -> bytes:
         raise ValueError("must be whsec_ followed by base64") from None
     if not key:
         raise ValueError("must not be an empty secret")
+    return key
+
+
+def strong_webhook_key(secret: str) -> bytes:
+    """As `webhook_key`, of the length that Standard Webhooks asks for. Raises ValueError."""
+    key = webhook_key(secret)
+    if len(key) not in _KEY_BYTES:
+        raise ValueError(f"must be whsec_ followed by base64 of 24 to 64 bytes; it holds {len(key)}")
     return key
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, Valida
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.channels import signatures, voice_texts
-from app.channels.config import HttpUrl, Secret, WebhookSecret
+from app.channels.config import FormerWebhookSecret, HttpUrl, Secret, WebhookSecret
 from app.channels.form_config import RepliesElsewhere
 from app.channels.sms_config import AccountSid
 from app.channels.voice_numbers import country_of, e164
@@ -74,7 +74,7 @@ class VoiceConfig(RepliesElsewhere):
     number: Annotated[str, AfterValidator(_number)] | None = None
     api_base: HttpUrl = "https://api.twilio.com"
     secret: WebhookSecret | None = None
-    previous_secrets: list[WebhookSecret] = Field(default_factory=list, max_length=10)
+    previous_secrets: list[FormerWebhookSecret] = Field(default_factory=list, max_length=10)
     callback_url: HttpUrl | None = None
     recording_hosts: list[Host] = Field(default_factory=list, max_length=50)
     recording_login: Annotated[SecretStr, AfterValidator(_login)] | None = None

@@ -1,16 +1,23 @@
 """Channel configurations: what is refused and how it is said, what is secret, and that they survive being stored."""
 
+import base64
 from typing import Any
 
 import orjson
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from app.channels.config import PartnerConfig, TelegramConfig, WebchatConfig, secret_fields, split
+from app.channels.config import STORED, PartnerConfig, TelegramConfig, WebchatConfig, secret_fields, split
 from app.channels.mail_config import MailConfig
 from app.channels.registry import ADAPTERS
+from app.channels.voice_config import VoiceConfig
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def sealed(length: int) -> str:
+    return "whsec_" + base64.b64encode(b"k" * length).decode()
+
 
 GOOD: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (WebchatConfig, {}),
@@ -19,6 +26,10 @@ GOOD: list[tuple[type[BaseModel], dict[str, Any]]] = [
         {"allowed_origins": ["https://Shop.example/", "http://localhost:3000"], "identity_secret": "x" * 40},
     ),
     (PartnerConfig, {"secret": SECRET}),
+    *((PartnerConfig, {"secret": sealed(length)}) for length in (24, 32, 64)),
+    (PartnerConfig, {"secret": SECRET.removeprefix("whsec_")}),
+    (PartnerConfig, {"secret": SECRET, "previous_secrets": ["nope"]}),
+    (VoiceConfig, {"provider": "generic", "secret": SECRET}),
     (PartnerConfig, {"secret": SECRET, "previous_secrets": [SECRET], "callback_url": "http://127.0.0.1:9/cb?x=1"}),
     (TelegramConfig, {"bot_token": "123:ABC", "secret_token": "abc_-1"}),
     (TelegramConfig, {"bot_token": "123:ABC", "secret_token": "abc", "api_base": "http://127.0.0.1:8081"}),
@@ -42,6 +53,10 @@ BAD: list[tuple[type[BaseModel], dict[str, Any], str]] = [
     (PartnerConfig, {"secret": ""}, "secret"),
     (PartnerConfig, {"secret": "whsec_"}, "secret"),
     (PartnerConfig, {"secret": "whsec_%%%"}, "secret"),
+    (PartnerConfig, {"secret": "nope"}, "secret"),
+    (PartnerConfig, {"secret": sealed(23)}, "secret"),
+    (PartnerConfig, {"secret": sealed(65)}, "secret"),
+    (VoiceConfig, {"provider": "generic", "secret": "nope"}, "secret"),
     (PartnerConfig, {"secret": SECRET, "previous_secrets": [""]}, "previous_secrets"),
     (PartnerConfig, {"secret": SECRET, "callback_url": "ftp://x"}, "callback_url"),
     (PartnerConfig, {"secret": SECRET, "callback_url": "http://"}, "callback_url"),
@@ -131,3 +146,11 @@ def test_adapters_are_named_as_in_the_protocol() -> None:
         "walk_in",
     }
     assert all(name == adapter.type for name, adapter in ADAPTERS.items())
+
+
+def test_a_secret_that_was_taken_in_before_the_rule_goes_on() -> None:
+    partner = PartnerConfig.model_validate({"secret": "nope"}, context=STORED)
+    line = VoiceConfig.model_validate({"provider": "generic", "secret": "nope"}, context=STORED)
+    assert partner.keys == line.keys == (base64.b64decode("nope"),)
+    with pytest.raises(ValidationError):
+        PartnerConfig.model_validate({"secret": ""}, context=STORED)

@@ -60,12 +60,14 @@ class InboundFile:
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """Bytes that have to be fetched: `ref` is what the adapter's `fetch` needs, never a secret."""
+    """Bytes that have to be fetched: `ref` is what the adapter's `fetch` needs, never a secret. With an `error`, for
+    people, nothing will be fetched: it says why the file that was meant to be here is not."""
 
     name: str
     media_type: str
     size: int | None
     ref: Mapping[str, Any]
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,7 @@ class Outgoing:
     the conversation, oldest first. `reply_token` goes into a mail's Reply-To. `attempt` counts from 1. `call` is a
     telephone call to be placed (kind `call`): the customer's number `to`, the agent's `agent`, our address `webhook`.
     `choices` are the answers to a receipt, for channels that have buttons; `question` goes above buttons that stand alone.
+    `webhook` is our address for the channel, where its provider can reach it: None on a machine of its own.
     """
 
     message_id: UUID
@@ -310,6 +313,7 @@ class Outgoing:
     created_at: datetime | None = None
     choices: Sequence[Choice] = ()
     question: str = ""
+    webhook: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

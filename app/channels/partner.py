@@ -63,9 +63,10 @@ class PartnerAdapter:
         webhook_id = key(call.headers.get("webhook-id"))
         if isinstance(body, dict) and not _is_envelope(body):
             try:
-                return Parsed(messages=(_message(body, webhook_id, None),))
+                message = _message(body, webhook_id, None)
             except _BadItem as error:
                 return Parsed(errors=(str(error),))
+            return Parsed(messages=(message,), errors=tuple(_errors(message)))
         return _parse_many(body, webhook_id)
 
     async def send(self, config: PartnerConfig, outgoing: Outgoing, http: httpx.AsyncClient) -> Sent:
@@ -87,7 +88,6 @@ class PartnerAdapter:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             provider.fail_on(error, idempotent=True)
         return Sent(provider_message_id=webhook_id)
-
 
     async def fetch(self, config: PartnerConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """From wherever the partner says that it lies; `http` lets nobody lead us into networks of our own, and each hop
@@ -173,8 +173,10 @@ def _parse_many(body: Any, webhook_id: str | None) -> Parsed:
         fallback = webhook_id if len(items) == 1 else f"{webhook_id}:{place}" if webhook_id else None
         try:
             messages.append(_message(item, fallback, sent_at))
+            found = _errors(messages[-1])
         except _BadItem as error:
-            errors.append(str(error) if len(items) == 1 else f"item {place}: {error}")
+            found = [str(error)]
+        errors += found if len(items) == 1 else [f"item {place}: {one}" for one in found]
     return Parsed(messages=tuple(messages), ignored=tuple(ignored), errors=tuple(errors))
 
 
@@ -199,19 +201,16 @@ def _message(item: Any, fallback_id: str | None, envelope_time: Any) -> InboundM
     if external_id is None:
         raise _BadItem("id: missing")
     text = _text(item.get("text"))
-    refused: list[dict[str, str]] = []
     given = item.get("attachments")
-    files = _files(given, refused) if given else _NO_FILES
+    files = _files(given) if given else _NO_FILES
     if not text.strip() and not files:
-        raise _BadItem("text: missing or empty, and there is no usable attachment")
+        raise _BadItem("text: missing or empty, and there is no attachment")
     content: dict[str, Any] = {}
     category = item.get("category")
     if category is not None and category not in _CATEGORIES:
         category = category.strip().lower() if isinstance(category, str) else None
         if category not in _CATEGORIES:
             content["category"], category = word(item["category"]), None
-    if refused:
-        content["refused_files"] = refused
     return InboundMessage(
         external_id=external_id,
         sender=_sender(item.get("from")),
@@ -261,23 +260,30 @@ def _moment(value: Any) -> datetime | None:
     return None
 
 
-def _files(given: Any, refused: list[dict[str, str]]) -> tuple[InboundFile | RemoteFile, ...]:
-    """The usable attachments; each of the others is named in `refused` with the reason, and the message goes on."""
+def _files(given: Any) -> tuple[InboundFile | RemoteFile, ...]:
+    """Each attachment; one that cannot be used stays with the message, and says why."""
     if not isinstance(given, list):
-        refused.append({"name": "attachments", "why": "not an array"})
-        return ()
+        return (_unusable("attachments", "not an array"),)
     files: list[InboundFile | RemoteFile] = []
-    for number, item in enumerate(given, 1):
+    for number, item in enumerate(given[:_FILES_LIMIT], 1):
         name = file_name(item.get("name") if isinstance(item, dict) else None, f"file-{number}")
         try:
-            if number > _FILES_LIMIT:
-                raise _BadItem(f"more than {_FILES_LIMIT} attachments")
             files.append(_file(item, name))
         except _BadItem as error:
-            refused.append({"name": name, "why": str(error)})
-            if number > _FILES_LIMIT:
-                break
+            files.append(_unusable(name, str(error)))
+    if (more := len(given) - _FILES_LIMIT) > 0:
+        files.append(_unusable("attachments", f"{more} more than the {_FILES_LIMIT} that are read"))
     return tuple(files)
+
+
+def _unusable(name: str, why: str) -> RemoteFile:
+    return RemoteFile(name, media_type(None), None, {}, error=why)
+
+
+def _errors(message: InboundMessage) -> list[str]:
+    """What of a message that is kept could not be read."""
+    failed = ((file.name, file.error) for file in message.files if isinstance(file, RemoteFile) and file.error)
+    return [f"attachment {name}: {why}" for name, why in failed]
 
 
 def _file(item: Any, name: str) -> InboundFile | RemoteFile:

@@ -270,6 +270,8 @@ class Intake:
     async def _keep(self, file: InboundFile | RemoteFile) -> dict[str, Any]:
         """A file as the message remembers it; one that is elsewhere keeps its reference."""
         base = {"id": str(new_id()), "name": file.name, "media_type": file.media_type}
+        if isinstance(file, RemoteFile) and file.error is not None:
+            return {**base, "size": file.size, "sha256": None, "error": file.error}
         if isinstance(file, RemoteFile):
             return {**base, "size": file.size, "sha256": None, "remote": dict(file.ref)}
         sha256 = await self._files.put(file.data)

@@ -84,7 +84,8 @@ def test_an_optional_field_of_the_wrong_kind_never_costs_the_message() -> None:
     odd: list[Any] = [None, [], {}, True, "", "\0", 1e300, -5, "x" * 10_000]
     for field in ("subject", "category", "sent_at", "attachments", "conversation_ref"):
         for value in odd:
-            assert only(parse({**PLAIN, field: value})).text == "hello", (field, value)
+            [message] = parse({**PLAIN, field: value}).messages
+            assert message.text == "hello", (field, value)
     for field in ("name", "email", "phone"):
         for value in odd:
             assert only(parse({**PLAIN, "from": {"id": "c1", field: value}})).text == "hello", (field, value)
@@ -101,7 +102,7 @@ def test_an_optional_field_of_the_wrong_kind_never_costs_the_message() -> None:
         ({"text": None}, "text"),
         ({"text": "  "}, "text"),
         ({"text": ["a"]}, "text"),
-        ({"text": "", "attachments": [{"name": "x"}]}, "text"),
+        ({"text": "", "attachments": []}, "text"),
     ],
 )
 def test_what_is_no_message_is_an_error_that_names_the_field(changed: dict[str, Any], said: str) -> None:
@@ -116,12 +117,33 @@ def test_a_file_alone_is_a_message() -> None:
     assert message.files[0].name == "file-1"
 
 
-def test_an_attachment_that_cannot_be_used_is_named() -> None:
-    message = only(
-        parse({**PLAIN, "attachments": [{"name": "a", "data": "%%%"}, {"name": "b", "url": "file:///etc/passwd"}, 5]})
-    )
-    assert message.files == ()
-    assert [item["name"] for item in message.content["refused_files"]] == ["a", "b", "file-3"]
+UNUSABLE = [{"name": "a", "data": "%%%"}, {"name": "b", "url": "file:///etc/passwd"}, "http://x", 5]
+WHY = [
+    ("a", "data is not base64"),
+    ("b", "neither data nor an http(s) url"),
+    ("file-3", "not an object"),
+    ("file-4", "not an object"),
+]
+
+
+@pytest.mark.parametrize("text", [PLAIN["text"], ""])
+def test_an_attachment_that_cannot_be_used_stays_and_says_why(text: str) -> None:
+    parsed = parse({**PLAIN, "text": text, "attachments": [*UNUSABLE, {"name": "c", "data": "YQ=="}]})
+    [message] = parsed.messages
+    *broken, good = message.files
+    assert [(file.name, file.error) for file in broken if isinstance(file, RemoteFile)] == WHY
+    assert isinstance(good, InboundFile)
+    assert list(parsed.errors) == [f"attachment {name}: {why}" for name, why in WHY]
+    [error] = parse([PLAIN, {**PLAIN, "id": "m9", "attachments": "http://x"}]).errors
+    assert error == "item 1: attachment attachments: not an array"
+
+
+def test_more_attachments_than_are_read() -> None:
+    [message] = parse({**PLAIN, "attachments": [{"name": "c", "data": "YQ=="}] * 60}).messages
+    assert len(message.files) == 51
+    last = message.files[-1]
+    assert isinstance(last, RemoteFile)
+    assert last.error == "10 more than the 50 that are read"
 
 
 def test_an_unknown_category_is_kept_for_people() -> None:

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from sqlmodel import select
 
 from app.catalog import CatalogCache
-from app.channels.base import InboundMessage, RemoteFile, Sender
+from app.channels.base import Call, InboundMessage, RemoteFile, Sender
 from app.channels.partner import PartnerAdapter
 from app.channels.provider import FetchError
+from app.clock import now
 from app.db import Database
 from app.delivery.guard import GuardedTransport
+from app.events import shapes
 from app.intake.ingest import Stored
 from app.intake.media import Fetcher
 from app.intake.store import FileStore
 from app.main import outgoing_client
-from app.models import Channel, Message
+from app.models import Channel, InboundJournal, MediaFetch, Message
 from app.settings import Settings, networks
 from app.vault import Vault
 from app.wakeups import Wakeups
@@ -177,3 +181,20 @@ async def test_channels_of_administrators_may_be_kept_out_of_private_networks(se
     async with outgoing_client(settings.model_copy(update={"channel_private": False})) as http:
         with pytest.raises(httpx.TransportError, match="ROUNDTRIP_CHANNEL_PRIVATE"):
             await http.get(f"{files.base}/bill")
+
+
+async def test_what_cannot_be_read_stays_with_the_message_and_in_the_journal(database: Database, door: Door) -> None:
+    body = {"id": "m1", "from": {"id": "grace"}, "text": "", "attachments": [{"name": "x", "data": "!!!"}, "http://x"]}
+    call = Call("POST", "", {}, {}, orjson.dumps(body), now())
+    parsed = PartnerAdapter().parse(CONFIG, call)
+    [stored] = await door.intake.store(door.account, transport="test", headers={}, body=call.body, parsed=parsed)
+    async with database.begin() as session:
+        row = await session.get_one(Message, stored.message_id)
+        journal = (await session.exec(select(InboundJournal))).one()
+        assert (await session.exec(select(MediaFetch))).all() == [], "there is nothing to be fetched"
+    shown = [(item["name"], item["url"], item["error"]) for item in shapes.stored_message(row)["attachments"]]
+    assert shown == [("x", None, "data is not base64"), ("file-2", None, "not an object")]
+    assert (journal.status, journal.error) == (
+        "failed",
+        "attachment x: data is not base64; attachment file-2: not an object",
+    )

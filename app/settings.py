@@ -2,10 +2,11 @@
 
 import os
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -174,6 +175,22 @@ class Settings(BaseSettings):
         """How the world reaches us, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def reachable(self) -> bool:
+        """Whether a provider elsewhere may reach `base_url`: it has a name, or an address that is not of this machine."""
+        host = urlsplit(self.base_url).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return False
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return True
+        return not (address.is_loopback or address.is_unspecified)
+
+    def webhook_url(self, channel_id: UUID) -> str:
+        """Where the provider of a channel has to call."""
+        return f"{self.base_url}/channels/{channel_id}/webhook"
 
     @property
     def attachments_dir(self) -> Path:

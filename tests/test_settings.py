@@ -63,3 +63,19 @@ def test_empty_means_unset(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_where_the_world_reaches_us(host: str, public: str | None, base: str) -> None:
     assert load(host=host, public_url=public, port=8000).base_url == base
+
+
+@pytest.mark.parametrize(
+    ("public", "reachable"),
+    [
+        (None, False),
+        ("http://localhost:8000", False),
+        ("http://[::1]:8000", False),
+        ("http://127.0.0.9", False),
+        ("http://0.0.0.0:8000", False),
+        ("https://care.example", True),
+        ("http://10.1.2.3", True),
+    ],
+)
+def test_whether_providers_can_reach_us(public: str | None, reachable: bool) -> None:
+    assert load(public_url=public).reachable is reachable

@@ -39,7 +39,7 @@ _NO_ANSWER = b"<Response/>"
 
 
 class SmsAdapter:
-    """No idempotency key: our message id travels in the StatusCallback, where one is configured, and settles what got lost."""
+    """No idempotency key: our message id travels in the StatusCallback and settles what got lost."""
 
     type: ClassVar[str] = "sms"
     config_model: ClassVar[ConfigModel] = SmsConfig
@@ -82,7 +82,7 @@ class SmsAdapter:
         links = _links(outgoing.files)
         if outgoing.template is not None:
             form = {**_ways(config, to, key(outgoing.address.get("from"))), **_content(outgoing.template)}
-            form |= _callback(config, str(outgoing.message_id))
+            form |= _callback(config, outgoing, str(outgoing.message_id))
             return Sent(provider_message_id=await _post(config, http, form))
         parts = split_text(outgoing.text, _TEXT_LIMIT, utf16)
         if not parts and not links:
@@ -94,7 +94,7 @@ class SmsAdapter:
         messages = _messages(parts, links, at_once=1 if sms_parse.prefix(ways["To"]) else _MEDIA_COUNT)
         for number, message in enumerate(messages, 1):
             ours = str(outgoing.message_id) if number == len(messages) else f"{outgoing.message_id}:{number}"
-            steps.append(partial(_post, config, http, {**ways, **message, **_callback(config, ours)}))
+            steps.append(partial(_post, config, http, {**ways, **message, **_callback(config, outgoing, ours)}))
         return await meta_graph.in_order(steps)
 
     async def fetch(self, config: SmsConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
@@ -181,11 +181,12 @@ def _ways(config: SmsConfig, to: str, wrote_to: str | None) -> dict[str, str]:
     raise SendError(SendFailure.CONFIG, f"the channel has no sender for {prefix}")
 
 
-def _callback(config: SmsConfig, ours: str) -> dict[str, str]:
-    if config.status_callback is None:
+def _callback(config: SmsConfig, outgoing: Outgoing, ours: str) -> dict[str, str]:
+    url = outgoing.webhook if config.status_callback is None else config.status_callback
+    if not url:
         return {}
-    more = "&" if urlsplit(config.status_callback).query else "?"
-    return {"StatusCallback": f"{config.status_callback}{more}{urlencode({sms_parse.OURS: ours})}"}
+    more = "&" if urlsplit(url).query else "?"
+    return {"StatusCallback": f"{url}{more}{urlencode({sms_parse.OURS: ours})}"}
 
 
 def _login(config: SmsConfig) -> tuple[str, str]:

@@ -67,7 +67,7 @@ class Sender:
         self._database, self._catalog, self._vault, self._http = database, catalog, vault, http
         self._store_read, self._link, self._poke = store_read, link, poke
         self._schedule, self._limits = schedule, limits
-        self._timeout_s = settings.send_timeout_s
+        self._settings, self._timeout_s = settings, settings.send_timeout_s
         self._lease_s = max(settings.outbox_lease_s, settings.send_timeout_s + _LEASE_MARGIN_S)
         self._settler = Settler(database)
         self._flight: InFlight[UUID] = InFlight(poke)
@@ -156,7 +156,9 @@ class Sender:
             return SendError(SendFailure.PERMANENT, "it carries no files"), False
         unclear = SendFailure.RETRY if item.idempotent else SendFailure.UNKNOWN
         try:
-            outgoing = replace(item.outgoing, files=[await self._read(file) for file in item.files])
+            webhook = self._settings.webhook_url(item.channel_id) if self._settings.reachable else None
+            files = [await self._read(file) for file in item.files]
+            outgoing = replace(item.outgoing, files=files, webhook=webhook)
         except SendError as error:
             return error, False
         try:

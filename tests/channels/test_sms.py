@@ -441,6 +441,18 @@ async def test_service_and_callback() -> None:
         ]
 
 
+async def test_statuses_are_asked_for_unless_they_are_not_wanted() -> None:
+    ours = "https://d.example/channels/1/webhook"
+    async with twilio() as server:
+        message = outgoing(address=TO, webhook=ours)
+        await send(server, message)
+        await send(server, message, status_callback="https://other.example/h")
+        await send(server, message, status_callback=False)
+        told = [form.get("StatusCallback") for form in server.sent]
+        query = f"?rt_message={MESSAGE_ID}"
+        assert told == [ours + query, "https://other.example/h" + query, None]
+
+
 @pytest.mark.parametrize(
     ("number", "address", "to", "from_"),
     [

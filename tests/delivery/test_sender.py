@@ -443,3 +443,15 @@ async def test_statements_are_shared_by_a_batch(house: House) -> None:
         await step_and_settle(sender)
     assert counts["statements"] <= 6 + 5
     assert counts["commits"] == 2
+
+
+@pytest.mark.parametrize("public", ["http://127.0.0.1:8000", "https://care.example"])
+async def test_our_address_goes_along_where_it_can_be_reached(house: House, public: str) -> None:
+    adapter = FakeAdapter()
+    channel_id = await house.channel(adapter)
+    await house.write(await house.conversation(channel_id))
+    settings = house.settings.model_copy(update={"public_url": public})
+    settings.__dict__.pop("base_url", None)  # worked out of the former address
+    await step_and_settle(house.sender(settings=settings))
+    [outgoing] = adapter.calls
+    assert outgoing.webhook == (f"{public}/channels/{channel_id}/webhook" if "care" in public else None)

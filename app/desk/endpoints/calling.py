@@ -43,7 +43,7 @@ async def call_customer(
         session,
         conversation,
         agent=agent,
-        webhook=lambda channel_id: f"{context.settings.base_url}/channels/{channel_id}/webhook",
+        webhook=context.settings.webhook_url,
         to=wanted.to,
         channel_id=wanted.channel_id,
         client_message_id=wanted.client_message_id,

@@ -15,6 +15,7 @@ from app.catalog import open_secrets, seal_secrets
 from app.channels.capable import Limits
 from app.channels.config import split
 from app.channels.registry import ADAPTERS
+from app.channels.walk_in import WalkInAdapter
 from app.context import Context
 from app.delivery import accounts
 from app.desk.auth import Admin
@@ -40,7 +41,7 @@ from app.desk.endpoints.shared import (
 )
 from app.desk.snapshot import capabilities_of
 from app.edge import SessionDep
-from app.errors import Invalid
+from app.errors import AlreadyExists, Invalid
 from app.models import Channel, Queue
 from app.vault import Vault
 
@@ -103,7 +104,7 @@ def _shaped(context: Context, row: Channel, account: Mapping[str, Any]) -> Chann
         capabilities=ChannelCapabilities.model_validate(capabilities_of(row)),
         account=AccountShape.model_validate(account),
         secrets_set=sorted(name for name, value in open_secrets(context.vault, row.secrets).items() if value),
-        webhook_url=f"{context.settings.base_url}/channels/{row.id}/webhook",
+        webhook_url=context.settings.webhook_url(row.id),
     )
 
 
@@ -128,6 +129,12 @@ def _put_config(vault: Vault, row: Channel, config: BaseModel) -> None:
     row.config, row.secrets = public, seal_secrets(vault, secrets)
 
 
+async def _require_room(session: AsyncSession, type: str) -> None:
+    """What is entered by hand lands on the one channel that every installation has. Raises AlreadyExists."""
+    if type == WalkInAdapter.type and (await session.exec(select(Channel.id).where(Channel.type == type))).first():
+        raise AlreadyExists("there is a channel of this type already; change that one, or switch it on", field="type")
+
+
 async def _require_queue(session: AsyncSession, queue_id: UUID | None) -> None:
     queue = await session.get(Queue, queue_id) if queue_id else None
     if queue_id and (queue is None or not queue.active):
@@ -140,6 +147,7 @@ async def create_channel(
 ) -> ChannelShape:
     """Open a channel. `webhook_url` is where its provider has to call."""
     config = _checked(given.type, given.config)
+    await _require_room(session, given.type)
     await _require_queue(session, given.queue_id)
     row = Channel(type=given.type, name=given.name, queue_id=given.queue_id, secrets="", active=given.active)
     row.limits = given.limits.model_dump(exclude_unset=True) if given.limits else None

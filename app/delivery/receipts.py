@@ -42,8 +42,8 @@ async def take(database: Database, channel_id: UUID, update: StatusUpdate) -> bo
             known = await _find(session, channel_id, update)
             if known is not None:
                 status, key = DeliveryStatus(update.status), f"status:{known[0]}:{update.status}"
-                given = {"key": key, "detail": update.detail}
-                await refusals.learnt(session, known[0], update.refusal, status=status, **given)
+                detail = update.detail
+                await refusals.learnt(session, known[0], update.refusal, key=key, detail=detail, status=status)
     return applied
 
 

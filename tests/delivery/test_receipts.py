@@ -188,9 +188,10 @@ async def test_a_failure_that_comes_after_its_message_has_arrived_says_nothing_o
     house: House, seen: str
 ) -> None:
     conversation, [message] = await sent_messages(house, 1)
-    failed = {"detail": "131026", "failure": SendFailure.RECIPIENT, "refusal": RefusalReason.UNREACHABLE}
-    for status, more in ((seen, {}), ("failed", failed), ("failed", failed)):
-        update = StatusUpdate(f"p-{message.id}", status, **more)
+    arrived = StatusUpdate(f"p-{message.id}", seen)
+    failed = replace(arrived, status="failed", detail="131026", failure=SendFailure.RECIPIENT)
+    failed = replace(failed, refusal=RefusalReason.UNREACHABLE)
+    for update in (arrived, failed, failed):
         assert await receipts.take(house.database, conversation.channel_id, update)
     stored = await house.message(message.id)
     assert (stored.status, stored.error, stored.error_code) == (seen, None, None)

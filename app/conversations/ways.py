@@ -95,13 +95,29 @@ async def require(session: AsyncSession, conversation: Conversation) -> Way:
     """Raises NoReplyChannel, which says what is possible instead."""
     way = await find(session, conversation, claim=True)
     if way is None:
-        raise NoReplyChannel(allowed=["note"], channel_type=conversation.channel_type)
+        detail = await _why_none(session, conversation)
+        raise NoReplyChannel(detail, allowed=["note"], channel_type=conversation.channel_type)
     return way
+
+
+async def _why_none(session: AsyncSession, conversation: Conversation) -> str | None:
+    """What stands in the way of the channel that was named for answers; None where none was."""
+    adapter, own = ADAPTERS[conversation.channel_type], await session.get(Channel, conversation.channel_id)
+    if own is None or not issubclass(adapter.config_model, RepliesElsewhere):
+        return None
+    named = _elsewhere(adapter.config_model, own.config).reply_channel_id
+    wanted = conversation.reply_channel_id or (UUID(named) if named else None)
+    if wanted is None:
+        return None
+    channel = await session.get(Channel, wanted)
+    if channel is None or not channel.active:
+        return "The channel by which answers to this one go is not active."
+    return f"Answers go by {channel.name}, and no address of the customer is known for it."
 
 
 async def _known(session: AsyncSession, conversation: Conversation, *, claim: bool) -> Way | None:
     """By mail or text message, where the contact is known there; the newest way first. An address that we were told and
-    they have not written from counts where there is only one such channel: which one is a guess otherwise."""
+    they have not written from is answered by the oldest such channel: a later one changes nothing for who waits."""
     found = await session.exec(
         select(Channel, ContactIdentity.id)
         .join(ContactIdentity, col(ContactIdentity.channel_id) == col(Channel.id))
@@ -119,8 +135,11 @@ async def _known(session: AsyncSession, conversation: Conversation, *, claim: bo
         channel, identity_id = known
         return Way(channel.id, identity_id, channel.type, channel.name)
     for kind in REACHING:
-        channels = (await session.exec(select(Channel).where(col(Channel.type) == kind, col(Channel.active)))).all()
-        if len(channels) == 1 and (way := await _by(session, conversation, channels[0], claim=claim)):
+        oldest = (
+            select(Channel).where(col(Channel.type) == kind, col(Channel.active)).order_by(col(Channel.id)).limit(1)
+        )
+        channel = (await session.exec(oldest)).first()
+        if channel is not None and (way := await _by(session, conversation, channel, claim=claim)):
             return way
     return None
 
@@ -134,7 +153,7 @@ async def _by(session: AsyncSession, conversation: Conversation, channel: Channe
     if named is not None and claim:
         return Way(channel.id, await _claimed(session, conversation, channel, *named), channel.type, channel.name)
     if named is not None:
-        return Way(channel.id, None, channel.type, channel.name)
+        return Way(channel.id, await _at(session, channel, *named[:2]), channel.type, channel.name)
     found = await session.exec(
         select(ContactIdentity.id)
         .where(
@@ -181,6 +200,12 @@ async def _claimed(
             "address": dict(address),
         },
     )
+    claimed = await _at(session, channel, kind, value)
+    assert claimed is not None, "it was there, or is now"
+    return claimed
+
+
+async def _at(session: AsyncSession, channel: Channel, kind: str, value: str) -> UUID | None:
     found = await session.exec(
         select(ContactIdentity.id).where(
             col(ContactIdentity.channel_id) == channel.id,
@@ -188,4 +213,4 @@ async def _claimed(
             col(ContactIdentity.value) == value,
         )
     )
-    return found.one()
+    return found.one_or_none()

@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.channels.base import Capabilities
 
-Way = Literal["reply", "template", "tag"]
+Way = Literal["reply", "template", "tag", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class Window:
     """`open`: a reply can be sent now, until then (None: nothing ends it). `allowed` names the ways: `reply`; `tag`: an
     agent's reply goes out under the provider's exception for people; `template`. `remaining` messages, where counted.
 
-    `why` it is closed: `time`, `count`, `never` (the customer has not written here) or `provider` (it said so).
+    `why` it is closed: `time`, `count`, `never` (the customer has not written here), `provider` (it said so), or
+    `no_channel`: none reaches the customer, and there are only notes.
     """
 
     open: bool

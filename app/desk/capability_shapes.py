@@ -68,13 +68,14 @@ class ChannelCapabilities(CapabilitiesShape):
 
 class WindowShape(Wire):
     """Whether a reply can go out now, until when, and which ways there are. `why` it is closed: the time is over, the
-    count is used up, the customer has never written here, or the provider said so."""
+    count is used up, the customer has never written here, the provider said so, or no channel reaches the customer:
+    then `note` is all that is allowed."""
 
     open: bool
     until: AwareDatetime | None
-    allowed: list[Literal["reply", "template", "tag"]]
+    allowed: list[Literal["reply", "template", "tag", "note"]]
     remaining: int | None
-    why: Literal["time", "count", "never", "provider"] | None
+    why: Literal["time", "count", "never", "provider", "no_channel"] | None
 
 
 class RefusedShape(Wire):
@@ -87,7 +88,7 @@ class RefusedShape(Wire):
 
 
 class ConversationCapabilities(CapabilitiesShape):
-    """At the moment of the answer."""
+    """At the moment of the answer; of the channel by which answers go, where it is not the conversation's own."""
 
     window: WindowShape
     refusals: list[RefusedShape]

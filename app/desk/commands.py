@@ -15,11 +15,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog
 from app.context import Context
-from app.delivery import reach
+from app.conversations import reachable
 from app.desk import auth, memory, protocol, snapshot
 from app.desk.auth import Principal
 from app.desk.endpoints import actions, by_hand, calling, sending, taking_part, walk_ins
-from app.desk.endpoints.conversation_shapes import MessageShape
+from app.desk.endpoints.conversation_shapes import AnswersShape, MessageShape
 from app.errors import Conflict
 from app.events import shapes
 from app.models import Agent
@@ -91,11 +91,16 @@ async def _set_availability(desk: Desk, command: protocol.SetAvailability) -> An
 async def _accept(desk: Desk, command: protocol.AcceptOffer) -> Answer:
     conversation = await offers.accept(desk.session, offer_id=command.offer_id, agent=desk.agent)
     await desk.session.refresh(conversation)
-    known = await reach.of(desk.session, conversation)
+    known = await reachable.of(desk.session, conversation)
+    answers = AnswersShape.of(conversation, known.way).model_dump(mode="json")
     return {
         "offer_id": str(command.offer_id),
         "conversation_id": str(conversation.id),
-        "conversation": {**shapes.conversation(conversation), "capabilities": reach.shape(known)},
+        "conversation": {
+            **shapes.conversation(conversation),
+            "capabilities": known.capabilities,
+            "answers": answers,
+        },
     }
 
 

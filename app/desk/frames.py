@@ -54,7 +54,7 @@ class Welcome(ServerFrame):
 
 class Ok(ServerFrame):
     """The command `re` was done and committed; its results are beside. What `offer.accept` answers has the conversation
-    with its `capabilities`: what its channel takes now."""
+    with its `capabilities`: what can go out now, and `answers`: by which channel."""
 
     model_config = ConfigDict(extra="allow")
     type: Literal["ok"]

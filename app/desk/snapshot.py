@@ -14,7 +14,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.channels import capable
 from app.channels.registry import ADAPTERS
 from app.context import Context
-from app.delivery import accounts, reach
+from app.conversations import reachable
+from app.delivery import accounts
 from app.events import shapes
 from app.events.stream import Viewer
 from app.models import Agent, AgentRead, Channel, Conversation, Participant
@@ -78,9 +79,9 @@ async def of_agent(session: AsyncSession, agent_id: UUID) -> tuple[Viewer, dict[
 
 
 async def _own(session: AsyncSession, mine: Sequence[Any]) -> list[dict[str, Any]]:
-    known = await reach.of_many(session, [conversation.id for conversation, _ in mine])
+    known = await reachable.of_many(session, [conversation for conversation, _ in mine])
     return [
-        {**shapes.conversation(row), "read_seq": seq, "capabilities": reach.shape(known[row.id])} for row, seq in mine
+        {**shapes.conversation(row), "read_seq": seq, "capabilities": known[row.id].capabilities} for row, seq in mine
     ]
 
 

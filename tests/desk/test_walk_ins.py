@@ -11,6 +11,8 @@ import pytest
 from sqlmodel import select
 
 from app.catalog import seal_secrets
+from app.channels import capable
+from app.channels.registry import ADAPTERS
 from app.desk import auth
 from app.desk.endpoints import walk_ins
 from app.models import Agent, Channel, Contact, ContactIdentity, Conversation, Outbox, QueueEntry, SlaClock
@@ -166,6 +168,53 @@ async def test_how_they_can_be_answered_is_told_up_front(house: House, clerk: Ca
     [identity] = await rows(house, ContactIdentity, ContactIdentity.kind == "email")
     assert (str(waiting.channel_id), waiting.identity_id) == (by_mail, identity.id)
     assert (identity.value, identity.address) == ("anna@example.org", {"email": "anna@example.org"})
+
+
+async def test_a_channel_that_comes_later_changes_nothing_for_who_waits(house: House, clerk: Caller) -> None:
+    first = await mailing(house)
+    made = await clerk.post(PATH, matter(assign_to_me=True))
+    await mailing(house)
+    seen = await clerk.get(f"{PATH}/{made['id']}")
+    assert made["answers"]["channel_id"] == seen["answers"]["channel_id"] == first
+    await clerk.post(f"{PATH}/{made['id']}/messages", {"kind": "reply", "text": "Come by tomorrow"})
+    [waiting] = await rows(house, Outbox)
+    assert str(waiting.channel_id) == first
+
+
+async def test_capabilities_are_those_of_the_way_that_answers_take(house: House, clerk: Caller) -> None:
+    made = await clerk.post(PATH, matter(assign_to_me=True))
+    path = f"{PATH}/{made['id']}"
+
+    async def told() -> list[dict[str, Any]]:
+        [listed] = (await clerk.get(PATH))["items"]
+        return [(await clerk.get(path))["capabilities"], listed["capabilities"]]
+
+    for mute in await told():
+        assert (mute["answers"], mute["window"]["open"]) == (False, False)
+        assert (mute["window"]["allowed"], mute["window"]["why"]) == (["note"], "no_channel")
+    await add_channel(house, "sms", {"account_sid": "AC1", "number": "+15005550006"}, {"auth_token": "t"})
+    assert [can["answers"] for can in await told()] == [False, False], "there is an address, and no number"
+    await mailing(house)
+    for can in await told():
+        assert (can["answers"], can["window"]["open"], can["window"]["allowed"]) == (True, True, ["reply"])
+        assert can["text"] == capable.shape(ADAPTERS["email"].capabilities)["text"]
+
+
+async def test_why_a_named_channel_does_not_do_is_told(house: House, clerk: Caller, admin: Caller) -> None:
+    texting = await add_channel(house, "sms", {"account_sid": "AC1", "number": "+15005550006"}, {"auth_token": "t"})
+    made = await clerk.post(PATH, matter(reply_channel_id=texting, assign_to_me=True))
+    path = f"{PATH}/{made['id']}/messages"
+    refused = await clerk.call("POST", path, json={"kind": "reply", "text": "x"}, expect=409)
+    assert refused.json()["detail"] == "Answers go by sms, and no address of the customer is known for it."
+    await admin.call("DELETE", f"/channels/{texting}", expect=204)
+    refused = await clerk.call("POST", path, json={"kind": "reply", "text": "x"}, expect=409)
+    assert refused.json()["detail"] == "The channel by which answers to this one go is not active."
+
+
+async def test_there_is_one_channel_for_walk_ins(house: House, clerk: Caller, admin: Caller) -> None:
+    another = {"type": "walk_in", "name": "Back door"}
+    refused = (await admin.call("POST", "/channels", json=another, expect=409)).json()
+    assert (refused["code"], refused["field"]) == ("already-exists", "type")
 
 
 async def test_a_named_channel_is_the_one(house: House, clerk: Caller) -> None:

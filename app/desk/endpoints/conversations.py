@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import participants, queries, ways
-from app.delivery import reach
+from app.conversations import participants, queries, reachable
 from app.desk.auth import CurrentPrincipal, Principal, visible, visible_filter
 from app.desk.capability_shapes import ConversationCapabilities
 from app.desk.endpoints.contacts import ContactShape
@@ -77,11 +76,11 @@ async def list_conversations(
         wanted += [col(Conversation.updated_at) > updated_after, col(Conversation.id).in_(changed)]
     statement = select(Conversation).where(visible_filter(principal), *wanted)
     rows, cursor = await page_of(session, statement, col(Conversation.id), paging, newest_first=True)
-    known = await reach.of_many(session, [row.id for row in rows])
+    known = await reachable.of_many(session, rows)
     items = [
         ListedConversation(
             **ConversationShape.of(row).model_dump(),
-            capabilities=ConversationCapabilities.model_validate(reach.shape(known[row.id])),
+            capabilities=ConversationCapabilities.model_validate(known[row.id].capabilities),
         )
         for row in rows
     ]
@@ -105,6 +104,7 @@ async def get_conversation(
         select(Offer).where(col(Offer.conversation_id) == row.id, col(Offer.status) == OfferStatus.PENDING)
     )
     offer = offers.one_or_none()
+    found = await reachable.of(session, row)
     everybody = [ParticipantShape.model_validate(each) for each in await participants.of(session, row)]
     return ConversationDetail(
         **ConversationShape.of(row).model_dump(),
@@ -112,8 +112,8 @@ async def get_conversation(
         participants=everybody,
         sla=await explain_clocks(session, row),
         offer=PendingOffer.model_validate(offer) if offer else None,
-        capabilities=ConversationCapabilities.model_validate(reach.shape(await reach.of(session, row))),
-        answers=AnswersShape.of(row, await ways.find(session, row)),
+        capabilities=ConversationCapabilities.model_validate(found.capabilities),
+        answers=AnswersShape.of(row, found.way),
         progress_url=context.progress_link(row.id),
     )
 

@@ -138,8 +138,8 @@ async def _known(session: AsyncSession, conversation: Conversation, *, claim: bo
         oldest = (
             select(Channel).where(col(Channel.type) == kind, col(Channel.active)).order_by(col(Channel.id)).limit(1)
         )
-        channel = (await session.exec(oldest)).first()
-        if channel is not None and (way := await _by(session, conversation, channel, claim=claim)):
+        first = (await session.exec(oldest)).first()
+        if first is not None and (way := await _by(session, conversation, first, claim=claim)):
             return way
     return None
 

@@ -29,9 +29,10 @@ async def take(team: Team, text: str) -> dict[str, Any]:
     offer = await team.desk.expect(
         "offer.created", lambda frame: frame["conversation_id"] == created["conversation_id"]
     )
-    await team.desk.command("offer.accept", offer_id=offer["offer_id"])
+    accepted = await team.desk.command("offer.accept", offer_id=offer["offer_id"])
     await team.desk.expect("conversation.assigned")
     conversation = await team.server.api("GET", f"/conversations/{created['conversation_id']}")
+    assert accepted["conversation"]["answers"] == conversation["answers"]
     assert conversation["assignee_id"] == conversation["owner_id"] == team.agent["id"]
     assert created["seq"] == 1
     return dict(conversation)

@@ -16,7 +16,9 @@ from app.channels.base import Outgoing
 CAPPED = Counter("roundtrip_automatic_mails_capped_total", "Automatic mails not sent because their address had enough")
 WHY = "not sent: {count} automatic mails went to this address within 24 hours, and more could be a loop"
 CODE = "too-many-automatic"
-_WRITTEN_BY_HAND = "reply"
+# A receipt goes out because a person said that the work is done, once per cycle: what answers to it by itself moves
+# nothing, so it makes no loop, and a matter that is closed four times in a day is asked about four times.
+_BY_HAND = ("reply", "receipt")
 # One at a time per address, whichever process asks; then what this one takes is counted.
 _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended('automatic mail ' || :channel || ' ' || :address, 0))")
 _COUNT = text(
@@ -63,11 +65,11 @@ async def capped(session: AsyncSession, items: Sequence[Due]) -> dict[UUID, str]
 
 
 def _automatic(items: Sequence[Due]) -> list[tuple[str, int, Due]]:
-    """`(address, limit, message)` of those that no person wrote, on channels that have a limit."""
+    """`(address, limit, message)` of those that no person caused, on channels that have a limit."""
     found = []
     for item in items:
         limit = getattr(item.account.config, "automatic_per_day", None) if item.account is not None else None
         address = item.outgoing.address.get("email")
-        if limit is not None and isinstance(address, str) and item.outgoing.kind != _WRITTEN_BY_HAND:
+        if limit is not None and isinstance(address, str) and item.outgoing.kind not in _BY_HAND:
             found.append((address.lower(), int(limit), item))
     return found

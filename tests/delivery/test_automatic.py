@@ -28,16 +28,16 @@ async def to(house: House, conversation: Conversation, address: str) -> None:
         session.add(identity)
 
 
-async def test_the_fourth_receipt_of_a_day_is_not_sent(house: House) -> None:
+async def test_the_fourth_notice_of_a_day_is_not_sent(house: House) -> None:
     mail = adapter()
     conversation = await house.conversation(await house.channel(mail, CONFIG))
     await to(house, conversation, "Loop@robot.example")
-    receipts = await house.write(conversation, 5, kind="receipt")
+    notices = await house.write(conversation, 5, kind="notice")
     [reply] = await house.write(conversation)
     async with house.sending() as running:
         await running.until_empty()
-    assert [outgoing.kind for outgoing in mail.calls] == ["receipt"] * 3 + ["reply"]
-    stored = [await house.message(message.id) for message in receipts]
+    assert [outgoing.kind for outgoing in mail.calls] == ["notice"] * 3 + ["reply"]
+    stored = [await house.message(message.id) for message in notices]
     assert [message.status for message in stored] == ["sent"] * 3 + ["failed"] * 2
     assert "3 automatic mails" in (stored[-1].error or "")
     assert (await house.message(reply.id)).status == "sent"
@@ -49,7 +49,7 @@ async def test_the_limit_is_per_address_and_data(house: House) -> None:
     for name in ("ana@home.example", "bo@home.example"):
         conversation = await house.conversation(channel_id)
         await to(house, conversation, name)
-        await house.write(conversation, 2, kind="receipt")
+        await house.write(conversation, 2, kind="notice")
     async with house.sending() as running:
         await running.until_empty()
     assert sorted(str(outgoing.address["email"]) for outgoing in mail.calls) == ["ana@home.example", "bo@home.example"]
@@ -61,13 +61,13 @@ async def test_trying_again_counts_once_and_a_day_later_it_goes_on(house: House)
         await house.channel(mail, CONFIG.model_copy(update={"automatic_per_day": 1}))
     )
     await to(house, conversation, "ana@home.example")
-    await house.write(conversation, kind="receipt")
+    await house.write(conversation, kind="notice")
     async with house.sending() as running:
         await running.until_empty()
     assert [outgoing.attempt for outgoing in mail.calls] == [1, 2, 3]
     async with house.database.begin() as session:
         await session.execute(text("UPDATE automatic_mail SET at = now() - interval '25 hours'"))
-    [later] = await house.write(conversation, kind="receipt")
+    [later] = await house.write(conversation, kind="notice")
     async with house.sending() as running:
         await running.until_empty()
     assert (await house.message(later.id)).status == "sent"
@@ -80,7 +80,7 @@ async def test_two_processes_count_together(house: House) -> None:
     for _ in range(8):
         conversation = await house.conversation(channel_id)
         await to(house, conversation, "loop@robot.example")
-        await house.write(conversation, kind="receipt")
+        await house.write(conversation, kind="notice")
     async with house.sending() as one, house.sending() as other:
         await asyncio.gather(one.until_empty(), other.until_empty())
     assert len(mail.calls) == 3
@@ -90,7 +90,18 @@ async def test_channels_without_such_a_limit_have_none(house: House) -> None:
     plain = FakeAdapter(replace(MAIL))
     conversation = await house.conversation(await house.channel(plain))
     await to(house, conversation, "ana@home.example")
-    await house.write(conversation, 6, kind="receipt")
+    await house.write(conversation, 6, kind="notice")
     async with house.sending() as running:
         await running.until_empty()
     assert len(plain.calls) == 6
+
+
+async def test_each_time_a_person_says_it_is_done_the_customer_is_asked(house: House) -> None:
+    mail = adapter()
+    conversation = await house.conversation(await house.channel(mail, CONFIG))
+    await to(house, conversation, "ana@home.example")
+    await house.write(conversation, 3, kind="notice")
+    receipts = await house.write(conversation, 4, kind="receipt")
+    async with house.sending() as running:
+        await running.until_empty()
+    assert {(await house.message(message.id)).status for message in receipts} == {"sent"}

@@ -89,7 +89,7 @@ class Mail(Side):
     async def begin(self) -> None:
         self.sink = await MailSink().start()
         self.address = f"care-{self.person}@shop.example"
-        config = {"address": self.address, "smtp_url": f"smtp://127.0.0.1:{self.sink.port}", "automatic_per_day": 20}
+        config = {"address": self.address, "smtp_url": f"smtp://127.0.0.1:{self.sink.port}"}
         self.channel = await self.team.server.make_channel("email", config, queue_id=self.team.queue_id)
 
     async def end(self) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from app.channels import mail_headers, mail_reasons, mail_returned
 from app.channels.mail_envelope import envelope_message
 from app.channels.mail_headers import Headers
+from app.channels.mail_payload import payload_of
 from app.channels.mail_reasons import Reason
 from app.channels.text import clean
 
@@ -122,7 +123,7 @@ def _parts(message: Message) -> Iterator[Message]:
         part = waiting.pop(0)
         seen += 1
         yield part
-        payload = part.get_payload()
+        payload = payload_of(part)
         if isinstance(payload, list) and part.get_content_maintype() == "multipart":
             waiting.extend(child for child in payload if isinstance(child, Message))
 
@@ -160,7 +161,7 @@ def _receipt(parts: Sequence[Message]) -> Report | None:
 
 
 def _feedback_fields(part: Message) -> Headers:
-    payload = part.get_payload()
+    payload = payload_of(part)
     if isinstance(payload, list) and payload and isinstance(payload[0], Message):
         return Headers(payload[0])
     return mail_returned.fields_in(str(payload))

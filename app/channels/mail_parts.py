@@ -9,6 +9,7 @@ from email.utils import collapse_rfc2231_value
 from app.channels import mail_charset, mail_html
 from app.channels.base import InboundFile
 from app.channels.mail_headers import decode_words
+from app.channels.mail_payload import payload_of
 from app.channels.text import clean, file_name, media_type
 
 DEPTH_LIMIT = 20
@@ -72,7 +73,7 @@ def _walk(part: Message, parts: Parts, depth: int) -> None:
         parts.problem("some parts are nested too deeply or are too many; they were left out")
         return
     kind = part.get_content_type()
-    payload = part.get_payload()
+    payload = payload_of(part)
     children = [child for child in payload if isinstance(child, Message)] if isinstance(payload, list) else None
     if children is not None and kind.startswith("multipart/"):
         if kind == "multipart/alternative":
@@ -168,11 +169,11 @@ def _payload(part: Message, parts: Parts) -> bytes:
 def _decoded(part: Message) -> bytes:
     encoding = str(part.get("content-transfer-encoding") or "").strip().lower()
     if encoding == "base64":
-        return _from_base64(str(part.get_payload()).encode("ascii", "ignore"))
+        return _from_base64(str(payload_of(part)).encode("ascii", "ignore"))
     try:
         data = part.get_payload(decode=True)
     except (ValueError, LookupError, AssertionError, TypeError):
-        data = str(part.get_payload()).encode(errors="surrogateescape")
+        data = str(payload_of(part)).encode(errors="surrogateescape")
     return data if isinstance(data, bytes) else b""
 
 
@@ -199,7 +200,7 @@ def _joined(children: list[Message]) -> bytes:
         try:
             pieces.append(child.as_bytes())
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            pieces.append(str(child.get_payload()).encode(errors="replace"))
+            pieces.append(str(payload_of(child)).encode(errors="replace"))
     return b"\n".join(pieces)
 
 

@@ -8,6 +8,7 @@ from email.message import Message
 
 from app.channels import mail_headers
 from app.channels.mail_headers import Headers
+from app.channels.mail_payload import payload_of
 from app.channels.text import key
 
 TEXT_LIMIT = 60_000
@@ -27,7 +28,7 @@ _IDS_LIMIT = 20
 
 
 def blocks(part: Message) -> list[Headers]:
-    payload = part.get_payload()
+    payload = payload_of(part)
     children = [child for child in payload if isinstance(child, Message)] if isinstance(payload, list) else []
     return [Headers(child) for child in children[: RECIPIENTS_LIMIT + 1]]
 
@@ -55,7 +56,7 @@ def fields_in(text: str) -> Headers:
 
 
 def header_of(part: Message) -> Headers | None:
-    payload = part.get_payload()
+    payload = payload_of(part)
     if isinstance(payload, list):
         return Headers(payload[0]) if payload and isinstance(payload[0], Message) else None
     try:
@@ -83,7 +84,7 @@ def ids(parts: Sequence[Message], headers: Headers, text: str) -> list[str]:
 
 def _id_inside(part: Message) -> str | None:
     """Some return the header as a text, a file, or below the last boundary."""
-    payload = part.get_payload()
+    payload = payload_of(part)
     if isinstance(payload, list):
         text = part.epilogue or ""
     else:

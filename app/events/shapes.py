@@ -106,7 +106,9 @@ def stored_message(row: Message) -> dict[str, Any]:
 def call(of: Mapping[str, Any], attachments: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """A telephone call; its recording is one of the message's files."""
     shape = {name: of.get(name) for name in _CALL}
-    kept = next((item for item in attachments if of.get("recording") and item.get("recording") == of["recording"]), None)
+    kept = next(
+        (item for item in attachments if of.get("recording") and item.get("recording") == of["recording"]), None
+    )
     shape["recording"] = {**attachment(kept), "duration_s": of.get("recording_s")} if kept else None
     return shape
 

@@ -73,9 +73,7 @@ class Conversation(SQLModel, table=True):
     participant_ids: list[UUID] = Uuids()
     subject: str | None = Word(default=None)
     external_ref: str | None = Word(default=None)
-    reply_channel_id: UUID | None = Field(
-        default=None, sa_column_args=[ForeignKey("channel.id", ondelete="SET NULL")]
-    )
+    reply_channel_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("channel.id", ondelete="SET NULL")])
     sla_policy_id: UUID | None = Field(default=None, sa_column_args=[ForeignKey("sla_policy.id")])
     limits: list[UUID | None] | None = Field(default=None, sa_type=ARRAY(PgUUID(as_uuid=True)), nullable=True)
     last_seq: int = 0

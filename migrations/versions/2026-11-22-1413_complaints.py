@@ -43,7 +43,9 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(_PROGRESS, name=op.f("ck_complaint_step_progress")),
-        sa.ForeignKeyConstraint(["agent_id"], ["agent.id"], name=op.f("fk_complaint_step_agent_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(
+            ["agent_id"], ["agent.id"], name=op.f("fk_complaint_step_agent_id"), ondelete="SET NULL"
+        ),
         sa.ForeignKeyConstraint(
             ["complaint_id"],
             ["complaint.conversation_id"],

@@ -455,3 +455,8 @@ def test_any_bytes_are_a_mail(raw: bytes) -> None:
 )
 def test_any_lines_are_a_mail(lines: list[bytes]) -> None:
     read(b"".join(lines))
+
+
+def test_a_charset_whose_name_holds_a_nul() -> None:
+    raw = b"From: ana@home.example\r\nContent-Type: text/plain; charset=a\x00b\r\n\r\n\x80 hello\r\n"
+    assert "hello" in read(raw).text

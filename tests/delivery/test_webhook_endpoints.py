@@ -292,7 +292,8 @@ async def test_an_hour_down_with_ten_thousand_events(wires: Wires, receiver: Rec
     receiver.requests.clear()
     before = STATEMENTS._value.get()
     async with wires.running(schedule=LATER, policy=Policy()):
-        await wires.until_told(600)
+        while not await wires.told_within(60):  # a call may end late on a busy machine, and is due again much later
+            await wires.pass_time(900)
     statements = (STATEMENTS._value.get() - before) / 10_000
     print(f"\n{statements:.3f} statements per delivered event")
     assert receiver.told() == {str(id): list(range(1, 21)) for id in ids}

@@ -192,6 +192,14 @@ class Wires:
 
         await self.until(nothing_waits, within_s)
 
+    async def told_within(self, seconds: float) -> bool:
+        """Whether nothing waits any more before that."""
+        try:
+            await self.until_told(seconds)
+        except TimeoutError:
+            return False
+        return True
+
     async def sweep(self) -> None:
         sweeper = Sweeper(self.database, self.settings)
         while await sweeper.step() == 0:

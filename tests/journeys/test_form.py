@@ -69,8 +69,8 @@ async def test_from_the_form_to_the_confirmation_by_mail(team: Team) -> None:
 
 
 async def test_a_form_that_cannot_answer_says_so_before_anything_is_sent(team: Team) -> None:
-    for mail in (await team.server.api("GET", "/channels?type=email&active=true"))["items"]:
-        await team.server.api("DELETE", f"/channels/{mail['id']}")
+    for other in (await team.server.api("GET", "/channels?type=email&active=true"))["items"]:
+        await team.server.api("DELETE", f"/channels/{other['id']}")
     channel = await team.server.make_channel("form", {}, queue_id=team.queue_id)
     async with httpx.AsyncClient() as client:
         answer = await client.post(channel["webhook_url"], json=filled("Is anybody there?"))

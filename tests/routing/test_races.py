@@ -390,7 +390,9 @@ async def test_assign_against_accept(world: World, processes: list[Database]) ->
     dice, seen = random.Random(2), Counter[str]()
     asked, other = await world.agent(queue), await world.agent(queue, availability=Availability.BUSY)
     boss = await world.agent(role=Role.SUPERVISOR, availability=Availability.BUSY, capacity=1)
-    for _ in range(25):
+    for number in range(250):
+        if number >= 25 and len(seen) == 2:
+            break  # on a busy machine one of them is nearly always first
         conversation = await world.waits(queue, weight=dice.choice([1, 2]))
         await world.dispatch()
         offer = await world.offered(conversation)

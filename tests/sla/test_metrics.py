@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -303,6 +304,7 @@ async def test_the_tier_of_a_known_contact_counts_from_the_first_message(
         contact = (await session.exec(select(Contact))).one()
         contact.tier = "vip"
         session.add(contact)
+        await session.execute(text("UPDATE conversation SET reopen_until = now()"))
     [stored] = await door.come_in(message("again"))
     assert stored.conversation_id != desk.conversation_id
     clock = await matters.clock(stored.conversation_id, M.FIRST_RESPONSE)

@@ -117,7 +117,9 @@ def _seen_by(principal: Principal) -> ColumnElement[bool]:
     return exists().where(col(Conversation.contact_id) == col(Contact.id), visible_filter(principal))
 
 
-async def visible_contact(session: SessionDep, principal: Principal, contact_id: UUID, *, lock: bool = False) -> Contact:
+async def visible_contact(
+    session: SessionDep, principal: Principal, contact_id: UUID, *, lock: bool = False
+) -> Contact:
     """Raises NotFound."""
     statement = select(Contact).where(col(Contact.id) == contact_id, _seen_by(principal))
     if lock:

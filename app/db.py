@@ -86,6 +86,13 @@ class Database:
         await self.engine.dispose()
 
 
+@asynccontextmanager
+async def part_of(session: AsyncSession) -> AsyncIterator[None]:
+    """A part of the transaction that may fail alone: what it did is undone when it raises, the rest stands."""
+    async with session.begin_nested():
+        yield
+
+
 def after_commit(session: AsyncSession, callback: Callable[[], None]) -> None:
     """Run `callback` (quick, synchronous) when the session's transaction has been committed."""
     session.info.setdefault(SLOT, []).append(callback)

@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import log
 from app.catalog import Catalog, CatalogCache
 from app.conversations import queries, replies
-from app.db import Database
+from app.db import Database, part_of
 from app.errors import Problem
 from app.feedback import announcements, notices
 from app.feedback.announcements import Situation
@@ -176,7 +176,7 @@ class Announcer:
         if row is None:
             return
         try:
-            async with session.begin_nested():
+            async with part_of(session):
                 await self._decide(session, conversation, row, catalog)
                 session.add(row)
         except Exception as error:  # the others go on

@@ -5,55 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
-from functools import partial
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app import __version__, edge, keys, log, migrate, problems
+from app import __version__, keys, log, loops, migrate, problems
 from app.background import Background
-from app.catalog import TOPIC as CATALOG
 from app.catalog import CatalogCache
 from app.channels.registry import FAULTS
-from app.complaints.actions import Reminder
 from app.context import Context
-from app.conversations import announcing, closing, confirming, follow_ups, limits, pausing, recovering, returning
-from app.db import Database, settings_of
-from app.delivery import accounts, orphans
+from app.db import Database
 from app.delivery.guard import GuardedTransport
-from app.delivery.health import Health
-from app.delivery.hooks import Hooks
-from app.delivery.sender import Sender
-from app.delivery.webhooks import loops as webhook_loops
-from app.delivery.webhooks.deliverer import Deliverer
-from app.desk import endpoints, live, snapshot
+from app.desk import endpoints, live
 from app.desk.endpoints import webhook_payloads
 from app.events.hub import Hub
-from app.feedback import outcomes, recovery
-from app.intake import early_changes, form_marks, mail_calls, webhooks, widget
+from app.intake import webhooks, widget
 from app.intake.forms import Forms
-from app.intake.imap import Mailboxes
-from app.intake.imap_turns import TOPIC as MAILBOXES
 from app.intake.ingest import Intake
 from app.intake.limits import widget_limits
 from app.intake.mailbox import Mailbox
-from app.intake.media import TOPIC as MEDIA
-from app.intake.media import Fetcher
 from app.intake.page_messages import PageMessages
-from app.intake.profiles import TOPIC as PROFILES
-from app.intake.profiles import Profiles
-from app.intake.pulling import TOPIC as PULL
-from app.intake.pulling import Puller
 from app.intake.store import FileStore
 from app.intake.walk_ins import WalkIns
-from app.routing import counts, endings, offers, patience, presence
-from app.routing.dispatcher import Dispatcher
-from app.routing.escalation import Escalations
+from app.loops import Drained
 from app.settings import Settings, networks
-from app.sla import actions, arming, attainment
-from app.sla.watcher import Watcher
 from app.socket_frames import CLOSE_RESTART, frame
 from app.wakeups import Wakeups
 from app.web import form_page, media_link, pages
@@ -102,100 +79,13 @@ def outgoing_client(settings: Settings) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=guard, follow_redirects=False, timeout=settings.send_timeout_s)
 
 
-def add_loops(context: Context) -> tuple[Sender, Fetcher, Hooks, Puller, Mailboxes, Deliverer]:
-    """The loops of one process: each wakes by its topic and sweeps at its tick. Returns those to drain at the end."""
-    database, settings = context.database, context.settings
-    wakeups, background = context.wakeups, context.background
-    outbox = wakeups.subscribe("outbox")
-    sender = Sender(
-        database,
-        context.catalog,
-        context.vault,
-        settings,
-        context.http,
-        store_read=lambda sha256: context.files.open_path(sha256).read_bytes(),
-        link=context.media_link,
-        poke=outbox.set,
-    )
-    media = wakeups.subscribe(MEDIA)
-    fetcher = Fetcher(database, context.catalog, settings, context.http, context.files, poke=media.set)
-    rung = wakeups.subscribe(PULL)
-    puller = Puller(database, context.catalog, context.intake, context.http, poke=rung.set)
-    asked = wakeups.subscribe(PROFILES)
-    context.intake.wanted.poke = asked.set
-    profiles = Profiles(database, context.catalog, settings, context.http, context.intake.wanted)
-    found = wakeups.subscribe(MAILBOXES, CATALOG)
-    mailboxes = Mailboxes(database, context.catalog, context.intake, settings, poke=found)
-    called = wakeups.subscribe(actions.TOPIC)
-    health = Health(database, context.catalog, settings, context.http)
-    hooks = Hooks(database, context.vault, settings, poke=called.set)
-    escalations = Escalations(database, context.catalog)
-    dispatcher = Dispatcher(database, context.catalog, settings)
-    waiting = patience.Patience(database, context.catalog, again_s=settings.offer_again_s)
-    expire = partial(
-        endings.expire_due,
-        database,
-        again_s=settings.offer_again_s,
-        misses_until_away=settings.misses_until_away,
-    )
-    renew = partial(presence.renew, database, context.process, lease_s=settings.session_lease_s)
-    reap = partial(presence.reap, database, context.catalog, settings)
-
-    background.add("tail", context.hub.tail.step, wakeups.subscribe("events"), tick_s=1)
-    background.add("dispatcher", dispatcher.step, wakeups.subscribe("dispatch"), tick_s=30)
-    background.add("patience", waiting.step, wakeups.subscribe(patience.TOPIC), tick_s=patience.SWEEP_S)
-    background.add("offer-expiry", expire, wakeups.subscribe(offers.TOPIC), tick_s=30)
-    background.add("presence-renewal", renew, asyncio.Event(), tick_s=settings.session_lease_s / 3)
-    background.add("presence-reaper", reap, wakeups.subscribe(presence.TOPIC), tick_s=15)
-    background.add("sender", sender.step, outbox, tick_s=30)
-    background.add("accounts", health.step, wakeups.subscribe(accounts.TOPIC), tick_s=30)
-    background.add("fetcher", fetcher.step, media, tick_s=30)
-    background.add("puller", puller.step, rung, tick_s=30)
-    early = wakeups.subscribe(early_changes.TOPIC)
-    background.add("early-changes", partial(early_changes.step, database), early, tick_s=early_changes.SWEEP_S)
-    background.add("profiles", profiles.step, asked, tick_s=30)
-    background.add("mailboxes", mailboxes.step, found, tick_s=30)
-    background.add("sla-watcher", Watcher(database).step, wakeups.subscribe("sla"), tick_s=30)
-    background.add("sla-actions", escalations.step, wakeups.subscribe(actions.TOPIC), tick_s=30)
-    background.add("sla-webhooks", hooks.step, called, tick_s=30)
-    background.add("sla-attainment", attainment.Folder(database).step, asyncio.Event(), tick_s=15)
-    background.add("outcomes", outcomes.Folder(database).step, asyncio.Event(), tick_s=15)
-    background.add("calendar-edits", arming.CalendarEdits(database).step, wakeups.subscribe(arming.TOPIC), tick_s=60)
-    background.add("limits", limits.Applier(database).step, wakeups.subscribe(limits.TOPIC), tick_s=60)
-    confirmer = confirming.Confirmer(database, link=context.feedback_link)
-    background.add("confirmations", confirmer.step, wakeups.subscribe(closing.TOPIC), tick_s=60)
-    background.add("recoveries", recovering.Overdue(database).step, wakeups.subscribe(recovery.TOPIC), tick_s=60)
-    background.add("follow-ups", returning.Returning(database).step, wakeups.subscribe(follow_ups.TOPIC), tick_s=60)
-    if settings.announcements:
-        announcer = announcing.Announcer(database, context.catalog, link=context.progress_link)
-        background.add("announcements", announcer.step, wakeups.subscribe("events", CATALOG), tick_s=5)
-    background.add("snooze", pausing.Waker(database).step, wakeups.subscribe("snooze"), tick_s=60)
-    background.add("corrective-actions", Reminder(database).step, asyncio.Event(), tick_s=600)
-    background.add("counts", counts.Folder(database).step, wakeups.subscribe(counts.TOPIC), tick_s=30)
-    background.add("viewers", partial(snapshot.refresh_viewers, context), wakeups.subscribe(CATALOG), tick_s=60)
-    background.add("housekeeping", partial(_housekeeping, database), asyncio.Event(), tick_s=3_600)
-    outgoing = webhook_loops.add_loops(background, wakeups, database, context.vault, settings)
-    return sender, fetcher, hooks, puller, mailboxes, outgoing
-
-
-async def _housekeeping(database: Database) -> None:
-    """What is no longer needed goes."""
-    async with database.begin() as session:
-        await edge.forget_keys(session)
-        await mail_calls.forget(session)
-        await orphans.expire(session, after_s=settings_of(session).orphan_status_s)
-        await early_changes.expire(session, after_s=settings_of(session).orphan_status_s)
-        await form_marks.forget(session)
-        await announcing.forget(session)
-
-
 def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
     """The ASGI application of one server process."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = await open_context(settings)
-        drained = add_loops(context)
+        drained = loops.add(context)
         app.state.context = context
         await context.wakeups.start()
         context.wakeups.on_ephemeral(context.hub.tell)
@@ -240,7 +130,7 @@ async def drain(context: Context) -> None:
     await asyncio.gather(*closing, return_exceptions=True)
 
 
-async def _stop(context: Context, drained: tuple[Sender, Fetcher, Hooks, Puller, Mailboxes, Deliverer]) -> None:
+async def _stop(context: Context, drained: Sequence[Drained]) -> None:
     """Finish what is in hand: queued intake, steps of loops, sends and fetches in flight."""
     await context.intake.stop()
     await context.background.stop(within_s=DRAIN_S / 2)

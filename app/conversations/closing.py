@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -58,31 +58,10 @@ async def resolve(
     `link` makes the address of the receipt's page from the cycle's id. Raises Invalid for an empty part,
     ConversationClosed, Conflict when it is resolved already.
     """
-    for name, part in (("problem", problem), ("resolution", resolution), ("commitment", commitment)):
-        if not part.strip():
-            raise Invalid("the receipt needs this part", field=name)
-        if len(part) > PART_LIMIT:
-            raise Invalid(f"longer than {PART_LIMIT} characters", field=name)
+    parts = _checked(problem=problem, resolution=resolution, commitment=commitment)
     states.require(conversation.status, ConversationStatus.RESOLVED)
-    contact = await queries.contact_of(session, conversation)
     moment = now()
-    rules = await policy_of(session, conversation)
-    cycle = ResolutionCycle(
-        conversation_id=conversation.id,
-        number=conversation.cycle,
-        problem=problem.strip(),
-        resolution=resolution.strip(),
-        commitment=commitment.strip(),
-        language=await asking.language_for(session, contact.language, problem),
-        resolved_by=agent.id if agent else None,
-        channel_id=conversation.channel_id,
-        queue_id=conversation.queue_id,
-        policy=rules,
-        survey_asked=await _survey_due(session, conversation, rules),
-        confirm_by=policy.confirm_by(rules, moment),
-        next_at=policy.next_at(rules, moment, reminders=0),
-        created_at=moment,
-    )
+    cycle = await _new_cycle(session, conversation, parts, agent, moment)
     session.add(cycle)
     first = cycle.number == 1
     complaint = first and conversation.matter == Matter.COMPLAINT
@@ -102,11 +81,44 @@ async def resolve(
         actor=actor,
         to_customer=True,
     )
-    message_id = await _send_receipt(session, conversation, cycle, agent, link(cycle.id))
-    cycle.message_id = message_id
+    cycle.message_id = await _send_receipt(session, conversation, cycle, agent, link(cycle.id))
     session.add(cycle)
     await wake(session, TOPIC)
     return cycle
+
+
+def _checked(**parts: str) -> dict[str, str]:
+    """The three texts of a receipt. Raises Invalid naming the one that is empty or too long."""
+    for name, part in parts.items():
+        if not part.strip():
+            raise Invalid("the receipt needs this part", field=name)
+        if len(part) > PART_LIMIT:
+            raise Invalid(f"longer than {PART_LIMIT} characters", field=name)
+    return {name: part.strip() for name, part in parts.items()}
+
+
+async def _new_cycle(
+    session: AsyncSession, conversation: Conversation, parts: Mapping[str, str], agent: Agent | None, moment: datetime
+) -> ResolutionCycle:
+    """As the closing policy wants it: until when it waits, and whether it asks for a rating."""
+    contact = await queries.contact_of(session, conversation)
+    rules = await policy_of(session, conversation)
+    return ResolutionCycle(
+        conversation_id=conversation.id,
+        number=conversation.cycle,
+        problem=parts["problem"],
+        resolution=parts["resolution"],
+        commitment=parts["commitment"],
+        language=await asking.language_for(session, contact.language, parts["problem"]),
+        resolved_by=agent.id if agent else None,
+        channel_id=conversation.channel_id,
+        queue_id=conversation.queue_id,
+        policy=rules,
+        survey_asked=await _survey_due(session, conversation, rules),
+        confirm_by=policy.confirm_by(rules, moment),
+        next_at=policy.next_at(rules, moment, reminders=0),
+        created_at=moment,
+    )
 
 
 async def policy_of(session: AsyncSession, conversation: Conversation) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     webhook_replay_limit: int = Field(default=100_000, ge=1, description="events that one replay queues")
     fetch_networks: str = Field(
         default="",
-        description="private networks from which files that customers' and telephone systems name by address may be fetched",
+        description="private networks from which files that customers' systems name by address may be fetched",
     )
     channel_private: bool = Field(
         default=True,

@@ -520,7 +520,6 @@ class Fetching(Protocol):
     """What an adapter has besides when its messages name files that lie at the provider.
 
     With `fetches_anywhere = True` the addresses are other people's word: its `http` calls into the public internet only.
-    Where that depends on the configuration, `fetches_anywhere(config)` says so.
     """
 
     async def fetch(self, config: Any, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:

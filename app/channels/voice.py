@@ -102,10 +102,6 @@ class VoiceAdapter:
             return await voice_generic.ask(config, outgoing, http)
         return await voice_api.place(config, outgoing, http)
 
-    def fetches_anywhere(self, config: VoiceConfig) -> bool:
-        """Without recording_hosts an event's word is all that says where a recording lies."""
-        return config.provider == "generic" and not config.recording_hosts
-
     async def fetch(self, config: VoiceConfig, file: RemoteFile, http: httpx.AsyncClient, *, limit: int) -> bytes:
         """A recording. Raises FetchError. Right after the call it may not be there yet."""
         url = file.ref.get("url")

@@ -189,8 +189,7 @@ class Fetcher:
 
     def _client(self, account: ChannelAccount) -> httpx.AsyncClient:
         """Where addresses are other people's word, one that they cannot lead into networks of ours."""
-        anywhere = getattr(account.adapter, "fetches_anywhere", False)
-        if not (anywhere(account.config) if callable(anywhere) else anywhere):
+        if not getattr(account.adapter, "fetches_anywhere", False):
             return self._http
         if self._guarded is None:
             guarded = GuardedTransport(

@@ -19,7 +19,6 @@ from app.channels.base import Call, CallUpdate, Parsed, RemoteFile, SendError, S
 from app.channels.provider import FetchError
 from app.channels.voice import VoiceAdapter
 from app.channels.voice_config import VoiceConfig
-from app.delivery.guard import GuardedTransport
 from app.errors import NotGenuine
 from tests.channels.makers import MESSAGE_ID, NOW, call, outgoing
 from tests.support.providers import HttpServer, PartnerSystem
@@ -262,20 +261,6 @@ async def test_recordings_come_from_where_the_operator_says(http: httpx.AsyncCli
     assert seen == [None, "Basic YXJpOnNlY3JldA=="]
     with pytest.raises(FetchError, match="recording_hosts"):
         await ADAPTER.fetch(configured(recording_hosts=["pbx.example"]), file, http, limit=100)
-    await pbx.stop()
-
-
-async def test_without_named_hosts_an_event_leads_into_no_network_of_ours() -> None:
-    pbx = HttpServer()
-    await pbx.start()
-    file = RemoteFile("a.wav", "audio/wav", None, {"id": "1", "url": f"{pbx.base}/a.wav"})
-    assert ADAPTER.fetches_anywhere(CONFIG)
-    assert not ADAPTER.fetches_anywhere(configured(recording_hosts=["pbx"]))
-    async with httpx.AsyncClient(transport=GuardedTransport(private=False), trust_env=False) as guarded:
-        with pytest.raises(FetchError, match="the address is private") as refused:
-            await ADAPTER.fetch(CONFIG, file, guarded, limit=100)
-    assert not refused.value.retry
-    assert pbx.requests == []
     await pbx.stop()
 
 

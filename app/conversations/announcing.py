@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -76,7 +76,7 @@ _FOLLOW = text(f"""
         SELECT conversation_id, bool_or(news = 'created') AS created,
                coalesce(array_agg(DISTINCT news) FILTER (WHERE news <> 'created'), '{{}}') AS changes
         FROM page
-        WHERE news IS NOT NULL AND channel_id = ANY(CAST(:channels AS uuid[]))
+        WHERE news IS NOT NULL AND channel_id <> ALL(CAST(:silent AS uuid[]))
           AND created_at > now() - make_interval(hours => {_STALE_H})
         GROUP BY conversation_id
     ), kept AS (
@@ -131,13 +131,14 @@ class Announcer:
 
     async def step(self) -> float | None:
         """Read the log, then tell what is due. Steps are a little apart, so that one carries many events."""
+        if (early := self._last + _GAP_S - time.monotonic()) > 0:
+            await asyncio.sleep(early)
+        self._last = time.monotonic()
         catalog = await self._catalog.current()
         blocked, more = False, False
-        if channels := _concerned(catalog):
-            if (early := self._last + _GAP_S - time.monotonic()) > 0:
-                await asyncio.sleep(early)
-            self._last = time.monotonic()
-            blocked, more = await self._follow(channels)
+        concerned = _concerned(catalog)
+        if concerned:
+            blocked, more = await self._follow(catalog.channels.keys() - concerned)
         wait = await self._tell_due(catalog)
         if more:
             return 0
@@ -145,15 +146,18 @@ class Announcer:
             return _BUSY_S
         return wait
 
-    async def _follow(self, channels: Sequence[UUID]) -> tuple[bool, bool]:
-        """Whether a running transaction keeps us from reading on, and whether there is more than a page."""
+    async def _follow(self, silent: Iterable[UUID]) -> tuple[bool, bool]:
+        """Whether a running transaction keeps us from reading on, and whether there is more than a page.
+
+        Left out is only what happens on the channels `silent`: one that we have not heard of yet was made a moment ago.
+        """
         async with self._database.begin() as session:
             if not self._started and not (await session.execute(_HAS_CURSOR)).scalar_one():
                 await start(session)
             self._started = True
             if (await session.execute(_HOLD)).first() is None:
                 return False, False
-            row = (await session.execute(_FOLLOW, {"channels": list(channels)})).one()
+            row = (await session.execute(_FOLLOW, {"silent": list(silent)})).one()
         return row.read == 0, row.read == PAGE
 
     async def _tell_due(self, catalog: Catalog) -> float | None:
@@ -253,13 +257,13 @@ class Announcer:
         return True
 
 
-def _concerned(catalog: Catalog) -> list[UUID]:
+def _concerned(catalog: Catalog) -> set[UUID]:
     """Channels on which anything may be told."""
-    return [
+    return {
         account.id
         for account in catalog.channels.values()
         if announcements.may_tell(catalog.announcements, account.type)
-    ]
+    }
 
 
 async def _due_row(session: AsyncSession, conversation: Conversation) -> Announcement | None:

@@ -71,6 +71,11 @@ _SETTLE = text(
     "WHERE identity_id = :identity AND attempts = :attempt RETURNING identity_id"
 )
 # What one person was refused for the account's sake, the others would be refused as well.
+# In one order, so that two who are refused at the same moment wait for each other, never in a ring.
+_HOLD = text(
+    "SELECT identity_id FROM profile_lookup WHERE channel_id = :channel AND due_at IS NOT NULL "
+    "ORDER BY identity_id FOR NO KEY UPDATE"
+)
 _PAUSE = text(
     "UPDATE profile_lookup SET due_at = greatest(due_at, now() + make_interval(secs => :seconds)) "
     "WHERE channel_id = :channel AND due_at IS NOT NULL"
@@ -171,7 +176,9 @@ class Profiles:
             )
         async with self._database.begin() as session:
             await settle(session, item, profile, error=failure.detail if failure else None, retry_in_s=seconds)
-            if failure is not None and failure.retry_after_s is not None and not final:
+        if failure is not None and failure.retry_after_s is not None and not final:
+            async with self._database.begin() as session:
+                await session.execute(_HOLD, {"channel": item.channel_id})
                 await session.execute(_PAUSE, {"channel": item.channel_id, "seconds": failure.retry_after_s})
         outcome = failure.failure.value if failure else "told"
         LOOKUPS.labels(outcome).inc()

@@ -32,6 +32,8 @@ async def test_secrets_are_sealed_and_never_returned(house: House) -> None:
     told = []
     for name, description in DESCRIPTIONS.items():
         body = {"type": description.adapter.type, "name": name, "config": dict(description.config(NOWHERE))}
+        if description.adapter.type == "walk_in":
+            continue  # there is one already, and never two
         made = await admin.post("/channels", body)
         told += [str(made), str(await admin.get(f"/channels/{made['id']}"))]
     told.append(str(await admin.all("/channels")))

@@ -58,6 +58,7 @@ class _Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)
         self._mailbox.open_transports.add(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -73,7 +74,7 @@ class Mailbox:
         self._server: asyncio.Server | None = None
         self._work: set[asyncio.Task[str]] = set()
         self._parses = asyncio.Semaphore(_PARALLEL_PARSES)
-        self.open_transports: set[asyncio.BaseTransport] = set()
+        self.open_transports: set[asyncio.Transport] = set()
 
     async def start(self, *, host: str | None = None, port: int = 0, sock: socket.socket | None = None) -> int:
         """Listen on `sock`, else on host and port; returns the port."""
@@ -95,6 +96,11 @@ class Mailbox:
             await asyncio.sleep(_GOODBYE_S)  # their answers are written by other tasks, which run now
         for transport in list(self.open_transports):
             transport.close()
+        if self.open_transports:
+            await asyncio.sleep(_GOODBYE_S)  # a goodbye to somebody who is gone would wait to be written
+        for transport in list(self.open_transports):
+            transport.abort()
+        await asyncio.sleep(0)
         await self._server.wait_closed()
         self._server = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from aiosmtpd.smtp import SMTP
@@ -58,8 +58,7 @@ class _Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._mailbox.open_transports.add(transport)
+        self._mailbox.open_transports.add(cast(asyncio.Transport, transport))  # by its methods: uvloop's is no subclass
 
     def connection_lost(self, error: Exception | None) -> None:
         self._mailbox.open_transports.discard(self.transport)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -42,11 +43,11 @@ class Matter:
 
     @property
     def receipt(self) -> str:
-        """The path of the receipt's page."""
+        """The path of the receipt's page, of the cycle that is newest."""
         assert self.cycle_id is not None
         return "/f/" + self.vault.sign("feedback", self.cycle_id, valid_s=3600)
 
-    @property
+    @cached_property
     def progress(self) -> str:
         return "/c/" + self.vault.sign("progress", self.conversation_id, valid_s=3600)
 

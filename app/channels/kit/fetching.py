@@ -1,12 +1,10 @@
 """Checks of `fetch`: at most so many bytes, from the provider only, with the credentials nowhere else."""
 
-from collections.abc import Callable
-
 import httpx
 
 from app.channels.base import Fetching, RemoteFile
 from app.channels.kit.description import Answer, Description, Files
-from app.channels.kit.provider import Endless, Provider
+from app.channels.kit.provider import Endless, Handler, Provider, always
 from app.channels.kit.values import Skipped, configured, secret_values
 from app.channels.provider import FetchError
 
@@ -32,9 +30,7 @@ def _files(description: Description) -> Files:
     return description.files
 
 
-def _provider(
-    description: Description, content: Callable[[httpx.Request], Answer | httpx.Response | Exception]
-) -> Provider:
+def _provider(description: Description, content: Handler) -> Provider:
     files = _files(description)
     return Provider(lambda request: content(request) if files.is_content(request) else files.before(request))
 
@@ -59,10 +55,10 @@ async def files_come_within_their_limit(description: Description) -> None:
     for size in (1, _LIMIT):
         data = b"x" * size
         answer = Answer(200, data, {"content-type": "image/png"})
-        found = await _fetch(description, _provider(description, lambda request, answer=answer: answer))  # type: ignore[misc]
+        found = await _fetch(description, _provider(description, always(answer)))
         assert found == data, f"{size} bytes of {_LIMIT} allowed came as {found!r:.100}"
     large = Answer(200, b"x" * (_LIMIT + 1), {"content-type": "image/png"})
-    found = await _fetch(description, _provider(description, lambda request: large))
+    found = await _fetch(description, _provider(description, always(large)))
     assert isinstance(found, FetchError), "a file of one byte more than the limit was taken"
     assert not found.retry, "a file that is too large is so later too"
 
@@ -72,7 +68,7 @@ async def endless_files_are_cut_off(description: Description) -> None:
     for headers in ({}, {"content-length": "10"}):
         body = Endless()
         response = httpx.Response(200, stream=body, headers={"content-type": "image/png", **headers})
-        found = await _fetch(description, _provider(description, lambda request, response=response: response))  # type: ignore[misc]
+        found = await _fetch(description, _provider(description, always(response)))
         assert isinstance(found, FetchError), "a file without an end was taken"
         assert body.given <= _LIMIT + _SPARE, f"{body.given} bytes were read before anybody said no"
 
@@ -81,7 +77,7 @@ async def files_lie_at_the_provider_only(description: Description) -> None:
     secrets = secret_values(configured(description))
     for place in _ELSEWHERE:
         answer = Answer(302, b"", {"location": place})
-        provider = _provider(description, lambda request, answer=answer: answer)  # type: ignore[misc]
+        provider = _provider(description, always(answer))
         found = await _fetch(description, provider)
         assert isinstance(found, FetchError), f"a redirect to {place} was followed"
         away = [request for request in provider.requests if not str(request.url).startswith(provider.base)]
@@ -97,7 +93,7 @@ async def failures_of_files_are_told_apart(description: Description) -> None:
         (httpx.ReadTimeout("slow"), True),
         (httpx.ConnectError("refused"), True),
     ):
-        found = await _fetch(description, _provider(description, lambda request, answer=answer: answer))  # type: ignore[misc]
+        found = await _fetch(description, _provider(description, always(answer)))
         assert isinstance(found, FetchError), f"{answer} gave {found!r:.100}"
         assert found.retry is retry, f"{answer}: later it may {'' if retry else 'not '}work"
 
@@ -107,7 +103,7 @@ async def odd_references_are_refused(description: Description) -> None:
     good = _files(description).file("https://provider.test")
     for odd in _ODD:
         for ref in (dict.fromkeys(good.ref, odd), {}):
-            provider = _provider(description, lambda request: Answer(200, b"x"))
+            provider = _provider(description, always(Answer(200, b"x")))
             file = RemoteFile(good.name, good.media_type, good.size, ref)
             found = await _fetch_file(description, provider, file, limit=_LIMIT)
             away = [request for request in provider.requests if not str(request.url).startswith(provider.base)]

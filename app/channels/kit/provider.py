@@ -13,6 +13,10 @@ Handler = Callable[[httpx.Request], Answer | httpx.Response | Exception]
 _numbers = itertools.count(1)
 
 
+def always(answer: Answer | httpx.Response | Exception) -> Handler:
+    return lambda request: answer
+
+
 class Provider(httpx.AsyncBaseTransport):
     """Keeps each request. `handler` answers it, or gives the exception that the caller gets to see after it was taken.
 

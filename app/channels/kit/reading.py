@@ -4,6 +4,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -138,7 +139,7 @@ def work_grows_with_the_size_only(description: Description) -> None:
         bodies = [given.batch([message(f"k{number}", "hello") for number in range(size)]) for size in sizes]
     else:
         bodies = [message("k1", "word " * size * 10) for size in sizes]
-    small, _, large = (_steps(lambda body=body: _survive(description, body)) for body in bodies)  # type: ignore[misc]
+    small, _, large = (_steps(partial(_survive, description, body)) for body in bodies)
     assert large <= small * 6 + 10_000, f"four times the size costs {large} steps instead of {small}"
 
 

@@ -7,7 +7,7 @@ import httpx
 
 from app.channels.base import Checking, Outgoing, SendError, SendFailure, Sent
 from app.channels.kit.description import Answer, Description
-from app.channels.kit.provider import Handler, Provider
+from app.channels.kit.provider import Handler, Provider, always
 from app.channels.kit.values import Skipped, a_file, configured, outgoing, outward
 
 _NEEDED = (SendFailure.PERMANENT, SendFailure.RETRY, SendFailure.REAUTH)
@@ -33,7 +33,7 @@ def sends(description: Description, on_send: Handler) -> Provider:
 
 
 def answering(description: Description, answer: Answer | Exception) -> Provider:
-    return sends(description, lambda request: answer)
+    return sends(description, always(answer))
 
 
 async def attempt(description: Description, provider: Provider, message: Outgoing) -> Sent | SendError:
@@ -163,8 +163,8 @@ async def long_texts_are_split_where_people_read(description: Description) -> No
 
 
 def _width(description: Description) -> Callable[[str], int]:
-    if outward(description).width is not None:
-        return outward(description).width  # type: ignore[return-value]
+    if (width := outward(description).width) is not None:
+        return width
     if description.adapter.capabilities.text_unit == "bytes":
         return lambda text: len(text.encode())
     return len
@@ -217,7 +217,7 @@ async def credentials_can_be_tried(description: Description) -> None:
     refused = outward(description).check_refused
     assert refused is not None, "describe how the provider refuses the credentials of `check`"
     await _check(description, Provider(outward(description).accept), None)
-    await _check(description, Provider(lambda request: refused), (SendFailure.REAUTH,))
+    await _check(description, Provider(always(refused)), (SendFailure.REAUTH,))
     for broken in (
         Answer(503, b""),
         _PAGE,
@@ -225,7 +225,7 @@ async def credentials_can_be_tried(description: Description) -> None:
         httpx.ConnectError("refused"),
         httpx.ReadTimeout("slow"),
     ):
-        await _check(description, Provider(lambda request, broken=broken: broken), tuple(SendFailure))  # type: ignore[misc]
+        await _check(description, Provider(always(broken)), tuple(SendFailure))
 
 
 async def _check(description: Description, provider: Provider, wanted: Sequence[SendFailure] | None) -> None:

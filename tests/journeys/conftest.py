@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import sibling
+from tests.support.providers import MailSink
 from tests.support.server import Server, free_port
 from tests.support.sockets import Desk
 
@@ -59,3 +60,10 @@ async def team(server: Server) -> AsyncIterator[Team]:
         await desk.online()
         yield Team(server, queue["id"], agent, desk)
         await desk.command("availability.set", availability="offline")
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[MailSink]:
+    """Where our mails go."""
+    async with MailSink() as sink:
+        yield sink

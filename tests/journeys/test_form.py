@@ -30,8 +30,7 @@ async def mail_channel(team: Team, sink: MailSink) -> dict[str, Any]:
     return await team.server.make_channel("email", config, queue_id=team.queue_id)
 
 
-async def test_from_the_form_to_the_confirmation_by_mail(team: Team) -> None:
-    sink = await MailSink().start()
+async def test_from_the_form_to_the_confirmation_by_mail(team: Team, sink: MailSink) -> None:
     answering = await mail_channel(team, sink)
     config = {"reply_channel_id": answering["id"]}
     channel = await team.server.make_channel("form", config, queue_id=team.queue_id)
@@ -65,7 +64,6 @@ async def test_from_the_form_to_the_confirmation_by_mail(team: Team) -> None:
     await steps.resolve(team, conversation["id"])
     receipt = await sink.expect(lambda found: "/f/" in text_of(found))
     await steps.confirm(team, steps.link_in(text_of(receipt)))
-    await sink.stop()
 
 
 async def test_a_form_that_cannot_answer_says_so_before_anything_is_sent(team: Team) -> None:

@@ -36,8 +36,7 @@ def text_of(message: EmailMessage) -> str:
     return str(body.get_content())
 
 
-async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
-    sink = await MailSink().start()
+async def test_from_the_first_message_to_the_confirmation(team: Team, sink: MailSink) -> None:
     address = f"care-{secrets.token_hex(3)}@shop.example"
     config = {"address": address, "smtp_url": f"smtp://127.0.0.1:{sink.port}"}
     await team.server.make_channel("email", config, queue_id=team.queue_id)
@@ -63,7 +62,6 @@ async def test_from_the_first_message_to_the_confirmation(team: Team) -> None:
     await steps.resolve(team, conversation["id"])
     receipt = await sink.expect(lambda found: "/f/" in text_of(found))
     await steps.confirm(team, steps.link_in(text_of(receipt)))
-    await sink.stop()
 
 
 async def test_an_address_that_is_not_ours_is_refused(team: Team) -> None:
@@ -105,9 +103,8 @@ async def test_what_a_mail_is_besides_its_words_and_its_html_made_safe(team: Tea
     assert "tracker" not in answer.text
 
 
-async def test_our_mail_comes_back(team: Team) -> None:
+async def test_our_mail_comes_back(team: Team, sink: MailSink) -> None:
     """The agent sees that it failed and why; nothing is opened, and the vacation notice that follows moves nothing."""
-    sink = await MailSink().start()
     address = f"care-{secrets.token_hex(3)}@shop.example"
     config = {"address": address, "smtp_url": f"smtp://127.0.0.1:{sink.port}"}
     await team.server.make_channel("email", config, queue_id=team.queue_id)
@@ -137,4 +134,3 @@ async def test_our_mail_comes_back(team: Team) -> None:
     await post(team, away)
     notice = await team.desk.expect("message.created", lambda frame: "away" in frame["message"]["text"])
     assert notice["conversation_id"] == conversation["id"]
-    await sink.stop()

@@ -53,8 +53,7 @@ def page_in(message: EmailMessage) -> str:
     return urlsplit(found.group(0)).path
 
 
-async def test_from_the_acknowledgement_to_a_message_on_the_page(team: Team) -> None:
-    sink = await MailSink().start()
+async def test_from_the_acknowledgement_to_a_message_on_the_page(team: Team, sink: MailSink) -> None:
     address = f"care-{secrets.token_hex(3)}@shop.example"
     config = {"address": address, "smtp_url": f"smtp://127.0.0.1:{sink.port}"}
     await team.server.make_channel("email", config, queue_id=team.queue_id)
@@ -92,11 +91,9 @@ async def test_from_the_acknowledgement_to_a_message_on_the_page(team: Team) -> 
     messages = (await team.server.api("GET", f"/conversations/{conversation['id']}/messages"))["items"]
     assert [item["kind"] for item in messages] == ["message", "notice", "message", "reply", "receipt"]
     assert sum("/c/" in text_of(found) for found in sink.mails) == 1
-    await sink.stop()
 
 
-async def test_a_vacation_notice_is_not_answered(team: Team) -> None:
-    sink = await MailSink().start()
+async def test_a_vacation_notice_is_not_answered(team: Team, sink: MailSink) -> None:
     address = f"away-{secrets.token_hex(3)}@shop.example"
     config = {"address": address, "smtp_url": f"smtp://127.0.0.1:{sink.port}"}
     await team.server.make_channel("email", config, queue_id=team.queue_id)
@@ -109,4 +106,3 @@ async def test_a_vacation_notice_is_not_answered(team: Team) -> None:
     told = await sink.expect(lambda found: "/c/" in text_of(found))
     assert tag in str(told["To"])
     assert len(sink.mails) == 1, "the notice came first and was not answered"
-    await sink.stop()

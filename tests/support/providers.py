@@ -9,10 +9,12 @@ import hashlib
 import hmac
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -21,7 +23,25 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 Answer = tuple[int, dict[str, str], bytes]
 
 
-class HttpServer:
+class Standing(ABC):
+    """A server that stands for as long as an `async with`."""
+
+    @abstractmethod
+    async def start(self) -> Self: ...
+
+    @abstractmethod
+    async def stop(self) -> None: ...
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+class HttpServer(Standing):
     """Keeps each request; answers by `answer`, which a test may replace."""
 
     def __init__(self) -> None:
@@ -39,7 +59,7 @@ class HttpServer:
     async def accept(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         return 200, {"content-type": "application/json"}, b"{}"
 
-    async def start(self) -> HttpServer:
+    async def start(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -141,24 +161,32 @@ class TelegramServer(HttpServer):
         return 200, {"content-type": "application/json"}, orjson.dumps({"ok": True, "result": result})
 
 
-class MailSink:
+class MailSink(Standing):
     """A real SMTP server that keeps what it gets."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self._arrived = asyncio.Condition()
         self._server: asyncio.Server | None = None
+        self._sessions: list[SMTP] = []
         self.port = 0
 
-    async def start(self) -> MailSink:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: SMTP(self, loop=loop, hostname="sink.example"), "127.0.0.1", 0)
+    async def start(self) -> Self:
+        self._server = await asyncio.get_running_loop().create_server(self._session, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
+    def _session(self) -> SMTP:
+        self._sessions.append(SMTP(self, loop=asyncio.get_running_loop(), hostname="sink.example"))
+        return self._sessions[-1]
+
     async def stop(self) -> None:
+        """Hangs up on whoever is still there."""
         assert self._server is not None
         self._server.close()
+        for session in self._sessions:
+            if session.transport is not None:
+                session.transport.close()
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         assert isinstance(envelope.content, bytes)

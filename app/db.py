@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from datetime import datetime
+from typing import Any, Protocol, cast
 
 import asyncpg
 from prometheus_client import Counter
-from sqlalchemy import event
+from sqlalchemy import event, func
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as AlchemySession
@@ -96,6 +97,22 @@ async def part_of(session: AsyncSession) -> AsyncIterator[None]:
 def after_commit(session: AsyncSession, callback: Callable[[], None]) -> None:
     """Run `callback` (quick, synchronous) when the session's transaction has been committed."""
     session.info.setdefault(SLOT, []).append(callback)
+
+
+def database_now() -> Any:
+    """What a time of a row is set to where the database's clock decides. It is a time once the row is read again."""
+    return func.now()
+
+
+class Versioned(Protocol):
+    version: int
+    updated_at: datetime
+
+
+def new_version(row: Versioned) -> None:
+    """What is changed about the row is its next version, as of now by the database's clock."""
+    row.version += 1
+    row.updated_at = database_now()
 
 
 def settings_of(session: AsyncSession) -> Settings:

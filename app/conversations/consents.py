@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, text
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.db import database_now
 from app.errors import NotFound
 from app.ids import new_id
 from app.models import Consent, Message
@@ -54,7 +55,7 @@ async def withdraw(session: AsyncSession, contact_id: UUID, consent_id: UUID, *,
     if consent is None or consent.contact_id != contact_id:
         raise NotFound("there is no such consent")
     if consent.withdrawn_at is None:
-        consent.withdrawn_at, consent.withdrawn_by = func.now(), by  # type: ignore[assignment]
+        consent.withdrawn_at, consent.withdrawn_by = database_now(), by
         session.add(consent)
         await session.flush()
         await session.refresh(consent)

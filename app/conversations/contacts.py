@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.conversations import queries
+from app.db import new_version
 from app.errors import Conflict, NotFound
 from app.events import log as events
 from app.events import shapes
@@ -166,5 +167,4 @@ def _fill(kept: Contact, gone: Contact) -> None:
     kept.attributes = {**gone.attributes, **kept.attributes}
     gone.merged_into = kept.id
     for contact in (kept, gone):
-        contact.version += 1
-        contact.updated_at = func.now()  # type: ignore[assignment]
+        new_version(contact)

@@ -22,7 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import log
 from app.channels.base import Sender
 from app.conversations import contacts
-from app.db import Database
+from app.db import Database, new_version
 from app.errors import Unavailable
 from app.events.log import SYSTEM
 from app.ids import new_id
@@ -176,8 +176,7 @@ async def _follow(session: AsyncSession, main: UUID, sender: Sender, language: s
     if fresh := {name: value for name, value in given.items() if value and not getattr(contact, name)}:
         for name, value in fresh.items():
             setattr(contact, name, value)
-        contact.version += 1
-        contact.updated_at = func.now()  # type: ignore[assignment]
+        new_version(contact)
         session.add(contact)
     await session.flush()
     return True

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import httpx
 from prometheus_client import Counter
-from sqlalchemy import func, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,7 +23,7 @@ from app import log
 from app.catalog import CatalogCache, ChannelAccount
 from app.channels.base import Profile, Profiling, Sender, SendError, SendFailure
 from app.conversations import queries
-from app.db import Database
+from app.db import Database, new_version
 from app.delivery.backoff import Schedule, wait_s
 from app.events import log as events
 from app.events import shapes
@@ -271,8 +271,7 @@ def fill(contact: Contact, profile: Profile) -> bool:
     contact.name, contact.language = contact.name or profile.name, contact.language or profile.language
     if avatar and AVATAR not in contact.attributes:
         contact.attributes = {**contact.attributes, AVATAR: avatar}
-    contact.version += 1
-    contact.updated_at = func.now()  # type: ignore[assignment]
+    new_version(contact)
     return True
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, text
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import contacts
+from app.db import new_version
 from app.events.log import Actor
 from app.ids import new_id
 from app.models import Contact, ContactIdentity, Conversation, Visitor
@@ -72,8 +73,7 @@ def fill(contact: Contact, *, name: str | None, email: str | None) -> None:
     """What the site says of them, where we know nothing yet."""
     if (name and not contact.name) or (email and not contact.email):
         contact.name, contact.email = contact.name or name, contact.email or email
-        contact.version += 1
-        contact.updated_at = func.now()  # type: ignore[assignment]
+        new_version(contact)
 
 
 async def _identity(session: AsyncSession, channel_id: UUID, kind: str, value: str) -> ContactIdentity | None:

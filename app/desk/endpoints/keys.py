@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func
 from sqlmodel import col, select
 
+from app.db import database_now
 from app.desk.auth import Admin
 from app.desk.endpoints.shared import (
     Body,
@@ -76,6 +76,6 @@ async def revoke_key(key_id: UUID, session: SessionDep, principal: Admin) -> Non
     if row.kind != TokenKind.API:
         raise NotFound("there is no such API key")
     if row.revoked_at is None:
-        row.revoked_at = func.now()  # type: ignore[assignment]  # the database's clock
+        row.revoked_at = database_now()
         await save(session, row)
         await record(session, principal, "api_key.revoked", id=row.id)

@@ -9,6 +9,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from app.conversations import limits
+from app.db import database_now
 from app.desk.auth import Admin, CurrentPrincipal, Supervisor, visible
 from app.desk.endpoints.policy_shapes import Application, JobShape, NewPolicy, PolicyChange, PolicyMatch, PolicyShape
 from app.desk.endpoints.shared import (
@@ -166,5 +167,5 @@ async def explain_policies(
 
 
 async def _retire(session: SessionDep, row: SlaPolicy) -> None:
-    row.retired_at = func.now()  # type: ignore[assignment]  # the database's clock
+    row.retired_at = database_now()
     await save(session, row)

@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
-from sqlalchemy import func, tuple_
+from sqlalchemy import tuple_
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -20,6 +20,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from app.catalog import Catalog
 from app.clock import rfc3339
 from app.context import Context, context_of
+from app.db import database_now
 from app.desk import auth
 from app.desk.auth import Principal
 from app.edge import Edge, etag, require_match
@@ -278,7 +279,7 @@ async def save(session: AsyncSession, row: Any, *, new_version: bool = False) ->
     if new_version:
         row.version += 1
         if hasattr(row, "updated_at"):
-            row.updated_at = func.now()
+            row.updated_at = database_now()
     session.add(row)
     await session.flush()
     await session.refresh(row)

@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import Response
-from sqlalchemy import func
 from sqlmodel import col, select
 
+from app.db import database_now
 from app.desk.auth import Admin, Supervisor
 from app.desk.endpoints.shared import (
     ContextDep,
@@ -82,7 +82,7 @@ async def retry_action(action_id: UUID, session: SessionDep, principal: Admin) -
     if row.state != ActionState.DEAD:
         raise Conflict(f"the action is {row.state}", state=row.state)
     row.state, row.done_at, row.lease_until = ActionState.PENDING, None, None
-    row.due_at = func.now()  # type: ignore[assignment]  # the database's clock
+    row.due_at = database_now()
     await save(session, row)
     await record(session, principal, "sla_action.retried", id=row.id, conversation_id=row.conversation_id)
     await wake(session, actions.TOPIC)

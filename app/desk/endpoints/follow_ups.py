@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import follow_ups, queries
 from app.desk.auth import CurrentPrincipal, require_act, visible, visible_filter, visible_locked
+from app.desk.endpoints import matters
 from app.desk.endpoints.shared import (
     Body,
     Moment,
@@ -65,12 +66,13 @@ class FollowUpChange(Body):
 
 
 class FollowUpShape(Shape):
-    """`due`: its time has come; `missed`: and so has the end of its grace, without an outcome. `follows_id` was put off
+    """`about`: the conversation. `due`: its time has come; `missed`: and so has the end of its grace, without an outcome. `follows_id` was put off
     for it; `next_id` is the one that this was put off to, in the answer to that."""
 
     id: UUID
     conversation_id: UUID
     conversation_status: ConversationStatus
+    about: matters.MatterShape
     kind: FollowUpKind
     due_at: Moment
     grace_s: float
@@ -90,12 +92,15 @@ class FollowUpShape(Shape):
     updated_at: Moment
 
     @classmethod
-    def of(cls, row: FollowUp, status: str, *, at: datetime, next_id: UUID | None = None) -> FollowUpShape:
-        named = {"conversation_status", "due", "missed", "next_id"}
+    def of(
+        cls, row: FollowUp, about: matters.MatterShape, *, at: datetime, next_id: UUID | None = None
+    ) -> FollowUpShape:
+        named = {"conversation_status", "about", "due", "missed", "next_id"}
         planned = row.state == FollowUpState.PLANNED
         return cls(
             **{name: getattr(row, name) for name in cls.model_fields if name not in named},
-            conversation_status=ConversationStatus(status),
+            conversation_status=about.status,
+            about=about,
             due=planned and row.due_at <= at,
             missed=planned and row.missed_at is not None,
             next_id=next_id,
@@ -121,7 +126,8 @@ async def list_of_conversation(
     conversation = await visible(session, principal, conversation_id)
     at = await _now(session)
     rows = await follow_ups.of(session, conversation.id)
-    return Page(items=[FollowUpShape.of(row, conversation.status, at=at) for row in rows])
+    about = await matters.of(session, [conversation.id])
+    return Page(items=[FollowUpShape.of(row, about[conversation.id], at=at) for row in rows])
 
 
 @router.get("/follow-ups")
@@ -151,8 +157,8 @@ async def list_follow_ups(
         if wanted is not None:
             statement = statement.where(planned & holds if wanted else ~(planned & holds))
     rows, cursor = await page_in_time(session, statement, col(FollowUp.due_at), col(FollowUp.id), paging)
-    states = await _statuses(session, {row.conversation_id for row in rows})
-    items = [FollowUpShape.of(row, states[row.conversation_id], at=at) for row in rows]
+    about = await matters.of(session, (row.conversation_id for row in rows))
+    items = [FollowUpShape.of(row, about[row.conversation_id], at=at) for row in rows]
     return Page(items=items, next_cursor=cursor)
 
 
@@ -209,11 +215,6 @@ async def _now(session: AsyncSession) -> datetime:
     return at
 
 
-async def _statuses(session: AsyncSession, ids: set[UUID]) -> dict[UUID, str]:
-    found = await session.exec(select(Conversation.id, Conversation.status).where(col(Conversation.id).in_(ids)))
-    return dict(found.all())
-
-
 async def _shown(
     session: AsyncSession,
     response: Response,
@@ -225,4 +226,5 @@ async def _shown(
     await session.flush()
     await session.refresh(row)
     tag(response, row)
-    return FollowUpShape.of(row, conversation.status, at=await _now(session), next_id=next_id)
+    about = await matters.of(session, [conversation.id])
+    return FollowUpShape.of(row, about[conversation.id], at=await _now(session), next_id=next_id)

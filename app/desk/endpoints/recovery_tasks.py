@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import closing, follow_ups, queries, recovering
 from app.desk.auth import Supervisor, visible_locked
+from app.desk.endpoints import matters
 from app.desk.endpoints.shared import (
     Body,
     ContextDep,
@@ -89,11 +90,12 @@ class Score(Shape):
 
 
 class TaskShape(Shape):
-    """`overdue`: its time is over and it is not done. `asked_at`: when the customer was asked whether it helped; null for
+    """`about`: the conversation. `overdue`: its time is over and it is not done. `asked_at`: when the customer was asked whether it helped; null for
     who rated anonymously, or could not be reached. `via`: how their answer is known. `score` is null for an anonymous one."""
 
     id: UUID
     conversation_id: UUID
+    about: matters.MatterShape
     cycle_id: UUID | None
     cause: RecoveryCause
     score: Score | None
@@ -114,10 +116,13 @@ class TaskShape(Shape):
     updated_at: Moment
 
     @classmethod
-    def of(cls, row: RecoveryTask, *, at: datetime, score: SurveyResponse | None) -> TaskShape:
-        named = {"score", "overdue", "via"}
+    def of(
+        cls, row: RecoveryTask, about: matters.MatterShape, *, at: datetime, score: SurveyResponse | None
+    ) -> TaskShape:
+        named = {"about", "score", "overdue", "via"}
         return cls(
             **{name: getattr(row, name) for name in cls.model_fields if name not in named},
+            about=about,
             score=None if score is None or score.anonymous else Score.model_validate(score),
             overdue=row.state in TO_DO and row.due_at <= at,
             via=row.decided_via,
@@ -223,7 +228,11 @@ async def _shapes(session: AsyncSession, rows: Sequence[RecoveryTask], at: datet
     cycles = [row.cycle_id for row in rows if row.cycle_id is not None]
     found = await session.exec(select(SurveyResponse).where(col(SurveyResponse.cycle_id).in_(cycles)))
     scores = {score.cycle_id: score for score in found}
-    return [TaskShape.of(row, at=at, score=scores.get(row.cycle_id) if row.cycle_id else None) for row in rows]
+    about = await matters.of(session, (row.conversation_id for row in rows))
+    return [
+        TaskShape.of(row, about[row.conversation_id], at=at, score=scores.get(row.cycle_id) if row.cycle_id else None)
+        for row in rows
+    ]
 
 
 async def _shown(session: AsyncSession, response: Response, task: RecoveryTask) -> TaskShape:

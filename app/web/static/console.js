@@ -1,5 +1,5 @@
-/* The agents' console, 1 of 4: the line to the server. /desk/live for everything live, /api/v1 for what is read once.
-   The four parts share their names; the page loads them in this order. */
+/* The agents' console: the line to the server. /desk/live for everything live, /api/v1 for what is read, and for what the
+   socket has no command for. The parts share their names; the page loads this one first, and console_act.js last. */
 "use strict";
 const $ = (id) => document.getElementById(id);
 const make = (name, attributes = {}, ...children) => {
@@ -83,14 +83,25 @@ const hangUp = () => {
   old?.close();
 };
 
-const read = async (path) => {
-  const answer = await fetch(new URL(`api/v1/${path}`, location.href), {
-    headers: { Authorization: `Bearer ${kept.getItem("desk.token")}`, Accept: "application/json" },
-  });
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail);
-  return body;
+/* Over HTTP. A refusal keeps the server's words, its code and the field it is about. A POST whose answer was lost is the same
+   POST when it is tried again. */
+class Refused extends Error {}
+const unanswered = new Map();
+const request = async (method, path, { body, version } = {}) => {
+  const headers = { Authorization: `Bearer ${kept.getItem("desk.token")}`, Accept: "application/json" };
+  if (body) headers["Content-Type"] = "application/json";
+  if (version) headers["If-Match"] = `"${version}"`;
+  const text = body && JSON.stringify(body), post = method === "POST" && path + text;
+  if (post) unanswered.set(post, headers["Idempotency-Key"] = unanswered.get(post) ?? unique());
+  const answer = await fetch(new URL(`api/v1/${path}`, location.href), { method, headers, body: text })
+    .catch(() => { throw new Refused("The server cannot be reached at the moment; please try again."); });
+  unanswered.delete(post);
+  if (answer.ok) return answer;
+  const { detail, code, field } = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
+  throw Object.assign(new Refused(detail), { code, field });
 };
+const call = async (...what) => (await request(...what)).json();
+const read = (path) => call("GET", path);
 const readAll = async (path) => {
   const items = [];
   for (let cursor = ""; cursor !== null;) {
@@ -106,9 +117,12 @@ const seldom = (pauseMs, work) => {
   let due = 0;
   return () => { due ||= setTimeout(() => { due = 0; work(); }, pauseMs); };
 };
+/* Told at the bottom of the page, or in the dialog that covers it. */
 let sayTimer = 0;
 const say = (text) => {
-  $("said").textContent = text;
+  for (const place of document.querySelectorAll(".said")) place.textContent = "";
+  const [sheet] = [...document.querySelectorAll("dialog[open] .said")].slice(-1);
+  (sheet ?? $("said")).textContent = text;
   clearTimeout(sayTimer);
-  sayTimer = setTimeout(() => { $("said").textContent = ""; }, 6000);
+  if (text) sayTimer = setTimeout(() => say(""), 6000);
 };

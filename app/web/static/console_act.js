@@ -1,4 +1,4 @@
-/* The agents' console, 4 of 4: what the agent does. */
+/* The agents' console: what the agent does. */
 "use strict";
 const doing = async (frame) => {
   try { return await command(frame); } catch (error) { say(error.message); return null; }
@@ -22,6 +22,9 @@ const decide = async (type, offer) => {
   if (answer) dropOffer(offer);
 };
 const pickUp = (id) => getting(id, { type: "conversation.pick_up", conversation_id: id });
+const openMatter = async (id) => {
+  try { show(id, mine.get(id) ?? helping.get(id) ?? await read(`conversations/${id}`)); } catch (error) { say(error.message); }
+};
 const watch = (id) => {
   watched = id === watched ? null : id;
   showQueues();
@@ -132,7 +135,11 @@ $("take").addEventListener("click", () => getting(openId, { type: "conversation.
 $("monitor").addEventListener("click", () => act({ type: "conversation.monitor" }, "You listen; the customer does not learn of it."));
 $("join").addEventListener("click", () => act({ type: "conversation.join" }, "You have joined; the customer is told your name."));
 $("leave").addEventListener("click", () => act({ type: "conversation.leave" }, "You take no part any more."));
-$("back").addEventListener("click", () => show(null));
+$("back").addEventListener("click", () => {
+  const was = openId;
+  show(null);
+  (registering ? $("register_title") : document.querySelector(`nav [data-row="${was}"] button`))?.focus();
+});
 
 $("availability").addEventListener("change", async (event) => {
   const { value } = event.target;
@@ -142,7 +149,10 @@ const signOut = (reason = "") => {
   kept.removeItem("desk.token");
   kept.removeItem("desk.cursor");
   hangUp();
+  registering = false;
   if (me) show(null);
+  inRooms("forget");
+  for (const sheet of document.querySelectorAll("dialog[open]")) sheet.close();
   for (const map of [offers, mine, helping, queues, notices, transcripts, unread, house.agents]) map.clear();
   house.at = 0;
   me = watched = wanted = draft = null;

@@ -1,9 +1,22 @@
-/* The agents' console, 3 of 4: how it is shown. */
+/* The agents' console: how it is shown. */
 "use strict";
+/* Where the focus is: a button in a row is found again after the row was made anew, or else its neighbour, or the heading. */
+const controls = "button, input, select";
+const whereIs = (element) => {
+  const row = element.closest("[data-row]"), list = row?.parentElement;
+  return { element, list, key: row?.dataset.row, place: row && [...list.children].indexOf(row), nth: row && [...row.querySelectorAll(controls)].indexOf(element) };
+};
+const goBack = ({ element, list, key, place, nth }) => {
+  if (element.isConnected && element.checkVisibility()) return element.focus();
+  const same = list?.querySelector(`[data-row="${CSS.escape(key)}"]`), next = list?.children[Math.min(place, list.children.length - 1)];
+  const found = same?.querySelectorAll(controls)[nth] ?? same?.querySelector(controls) ?? next?.querySelector(controls);
+  const heading = (list ?? element).closest("section, details, dialog")?.querySelector("h2, summary");
+  if (!found && heading?.tagName === "H2") heading.tabIndex = -1;
+  (found ?? heading)?.focus();
+};
 /* Rows that say the same stay in place, with the focus, and are not read out again. */
 const fill = (id, rows, empty) => {
-  const list = $(id), was = document.activeElement, row = list.contains(was) && was.closest("[data-row]");
-  const nth = row ? [...row.querySelectorAll("button")].indexOf(was) : -1;
+  const list = $(id), was = document.activeElement, where = list.contains(was) && was.closest("[data-row]") ? whereIs(was) : null;
   const known = new Map([...list.children].map((child) => [child.dataset.row + child.dataset.stamp, child]));
   const next = rows.map(({ key, says, make: build }) => {
     const stamp = JSON.stringify(says);
@@ -14,7 +27,7 @@ const fill = (id, rows, empty) => {
   if (!next.length && empty) next.push(known.get("-empty") ?? Object.assign(make("li", { class: "hint", "data-row": "-", "data-stamp": "empty" }), { textContent: empty }));
   for (const child of [...list.children]) if (!next.includes(child)) child.remove();
   next.forEach((element, place) => { if (list.children[place] !== element) list.insertBefore(element, list.children[place] ?? null); });
-  if (row && !row.isConnected) list.querySelector(`[data-row="${CSS.escape(row.dataset.row)}"]`)?.querySelectorAll("button")[nth]?.focus();
+  if (where && !was.isConnected) goBack(where);
 };
 const tick = () => {
   for (const element of document.querySelectorAll("[data-until]")) {
@@ -103,11 +116,17 @@ const showChoices = () => {
     $(id).value = chosen;
     if ($(id).selectedIndex < 0) $(id).value = "";
   }
+  const people = sorted(house.agents.values());
+  for (const field of document.querySelectorAll("select[data-people]")) {
+    const chosen = field.value, fitting = people.filter((one) => field.dataset.people === "everybody" || one.role !== "agent");
+    field.replaceChildren(make("option", { value: "" }, field.dataset.nobody), ...fitting.map((one) => make("option", { value: one.id }, one.shown ?? one.name)));
+    put(field, chosen);
+  }
 };
 const show = (id, conversation = null) => {
   clearTimeout(leaving);
   if (id !== openId) {
-    for (const form of document.querySelectorAll("aside form, #reply")) form.reset();
+    for (const form of document.querySelectorAll("aside form, #reply")) { form.reset(); clearRefusal(form); }
     contact = null;
     people = [];
     named.clear();
@@ -119,12 +138,11 @@ const show = (id, conversation = null) => {
   opened = conversation ?? mine.get(id) ?? helping.get(id) ?? null;
   unread.delete(id);
   for (const [key, notice] of notices) if (notice.conversation_id === id) notices.delete(key);
-  $("nothing").hidden = Boolean(id);
-  $("open").hidden = $("acts").hidden = !id;
-  $("desk").className = id ? "reading" : "";
+  showPlace();
   showLists();
   showNotices();
   if (watched) refreshWaiting();
+  inRooms("open");
   if (!id) return;
   showFacts();
   showTranscript();
@@ -133,41 +151,49 @@ const show = (id, conversation = null) => {
   readHouse();
   $("text").focus();
 };
+const showPlace = () => {
+  $("open").hidden = $("acts").hidden = !openId;
+  $("register").hidden = Boolean(openId) || !registering;
+  $("nothing").hidden = Boolean(openId) || registering;
+  $("desk").className = openId || registering ? "reading" : "";
+};
 const roles = { collaborator: "helps", monitor: "listens", joined: "joined" };
 const showFacts = () => {
   const conversation = current();
   if (!openId || !conversation) return;
-  const isMine = conversation.assignee_id === me.id, works = !["resolved", "closed"].includes(conversation.status);
-  const role = people.find((one) => one.agent_id === me.id)?.role, mayAct = isSenior() || isMine || conversation.owner_id === me.id;
+  const isMine = conversation.assignee_id === me.id, works = isWorking(conversation), acts = mayAct(conversation), was = document.activeElement;
+  const role = people.find((one) => one.agent_id === me.id)?.role;
   $("title").textContent = about(conversation);
-  $("facts").textContent = [contact?.name, spaced(conversation.status), conversation.category, spaced(conversation.matter), conversation.severity, conversation.channel_type, `cycle ${conversation.cycle}`].filter(Boolean).join(" · ");
+  $("facts").textContent = [contact?.name, spaced(conversation.status), conversation.snoozed_until && `until ${when(conversation.snoozed_until)}`, conversation.category, spaced(conversation.matter), conversation.severity, conversation.channel_type, `cycle ${conversation.cycle}`].filter(Boolean).join(" · ");
   if ($("classify").dataset.of !== openId + conversation.category) {
     $("classify").dataset.of = openId + conversation.category;
     $("category").value = conversation.category;
   }
-  showPeople(conversation, mayAct);
+  showPeople(conversation, acts);
   $("settled").hidden = conversation.status !== "resolved";
-  for (const part of ["resolving", "classifying", "transferring"]) $(part).hidden = !mayAct || !works;
-  $("calling").hidden = !mayAct || conversation.status === "closed";
+  for (const part of ["resolving", "classifying", "transferring"]) $(part).hidden = !acts || !works;
+  $("calling").hidden = !acts || conversation.status === "closed";
   $("assigning").hidden = !isSenior() || !works;
   const offered = {
     pick_up: works && !conversation.assignee_id && queues.has(conversation.queue_id), take: works && isSenior() && !isMine,
     monitor: isSenior() && !isMine && role !== "monitor", join: works && isSenior() && !isMine && role !== "joined", leave: Boolean(role),
   };
-  for (const [name, isOffered] of Object.entries(offered)) $(name).hidden = !isOffered;
-  const kinds = { reply: works && mayAct && role !== "monitor", note: true, whisper: Boolean(conversation.assignee_id) && conversation.status !== "closed" && (isSenior() || isMine) };
+  for (const [name, isOffered] of Object.entries({ ...offered, ...moves(conversation) })) $(name).hidden = !isOffered;
+  const kinds = { reply: works && acts && role !== "monitor", note: true, whisper: Boolean(conversation.assignee_id) && conversation.status !== "closed" && (isSenior() || isMine) };
   const first = isMine && kinds.reply ? "reply" : "note";
   for (const radio of $("reply").elements.kind) radio.disabled = radio.parentElement.hidden = !kinds[radio.value];
   if ($("reply").dataset.of !== openId || !kinds[$("reply").elements.kind.value]) $("reply").elements.kind.value = first;
   $("reply").dataset.of = openId;
   $("text").placeholder = hints[$("reply").elements.kind.value];
+  inRooms("show");
+  if ($("moves").contains(was) && was.hidden) ($("moves").querySelector("button:not([hidden])") ?? $("text")).focus();
 };
 const hints = { reply: "Write to the customer", note: "Write to colleagues, @ names one", whisper: "Write to the assignee and supervisors" };
-const showPeople = (conversation, mayAct) => {
+const showPeople = (conversation, acts) => {
   const { assignee_id: assignee } = conversation;
   const rows = [{ key: "assignee", says: assignee && nameOf(assignee), make: () => make("li", {}, assignee ? `${nameOf(assignee)} has it` : "Nobody has it") }];
   for (const one of people.filter((each) => each.agent_id !== assignee)) {
-    const removable = one.role === "collaborator" && mayAct && one.agent_id !== me.id;
+    const removable = one.role === "collaborator" && acts && one.agent_id !== me.id;
     rows.push({ key: one.agent_id, says: [one.name, one.role, removable], make: () => make("li", {}, `${one.name} ${roles[one.role]}`,
       ...(removable ? [make("button", { class: "plain", "aria-label": `Remove ${one.name}`, onclick: () => act({ type: "collaborator.remove", agent_id: one.agent_id }, `${one.name} helps no more.`) }, "×")] : [])) });
   }

@@ -1,16 +1,26 @@
-/* The agents' console, 2 of 4: what it knows, and what comes. */
+/* The agents' console: what it knows, and what comes. */
 "use strict";
-let me = null, openId = null, opened = null, contact = null, people = [], watched = null, wanted = null, leaving = 0;
+let me = null, openId = null, opened = null, contact = null, people = [], watched = null, wanted = null, leaving = 0, registering = false;
 const offers = new Map(), mine = new Map(), helping = new Map(), queues = new Map(), notices = new Map();
 const transcripts = new Map(), unread = new Set();
 const house = { agents: new Map(), queues: [], teams: [], at: 0 };
 
+/* The rooms beside the conversation keep what they read themselves. They may have: begin, after a welcome; open, another
+   conversation is shown; hear, a frame said how one is now; show, what is shown of the open one or of the colleagues may have
+   changed; forget, the agent has signed out. */
+const rooms = [];
+const inRooms = (what, ...values) => { for (const room of rooms) room[what]?.(...values); };
+
 const isSenior = () => me.role !== "agent";
 const current = () => mine.get(openId) ?? helping.get(openId) ?? opened;
+const mayAct = (conversation) => isSenior() || [conversation.assignee_id, conversation.owner_id].includes(me.id);
+const isWorking = ({ status }) => !["resolved", "closed"].includes(status);
 const nameOf = (id) => (id === me.id ? me.name : house.agents.get(id)?.name ?? people.find((one) => one.agent_id === id)?.name ?? "a colleague");
 const spaced = (word) => word.replaceAll("_", " ");
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
 const about = (conversation) => cut(conversation.subject ?? "", 90) || `${conversation.channel_type} · ${conversation.category} ${spaced(conversation.matter)}`;
+const when = (time) => new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+const joined = (...parts) => parts.filter(Boolean).join(" · ");
 const keep = (map, item, isIn) => { if (isIn) map.set(item.id, item); else map.delete(item.id); };
 
 /* What comes. The stream is the truth: answers to commands only say that it was done. */
@@ -29,6 +39,7 @@ const update = (conversation) => {
   if (hadIt !== mine.has(id)) refreshLoad();
   if (conversation.queue_id === watched) refreshWaiting();
   showLists();
+  inRooms("hear", conversation);
 };
 const dropOffer = (frame) => { offers.delete(frame.offer_id); showOffers(); refreshLoad(); };
 const told = (frame, text) => {
@@ -67,6 +78,7 @@ const on = {
     setQueues(frame.queues);
     showLists();
     readHelping();
+    inRooms("begin");
     if (openId) show(openId, current());
   },
   "offer.created"(frame) { offers.set(frame.offer_id, frame); showOffers(); refreshLoad(); },
@@ -152,6 +164,7 @@ const on = {
     $("me").textContent = `${me.name} (${me.role})`;
     setQueues(frame.queues);
     showFacts();
+    inRooms("begin");
   },
   resync_required() {
     kept.removeItem("desk.cursor");
@@ -223,6 +236,7 @@ const readHouse = async () => {
     Object.assign(house, { agents: new Map(agents.map((agent) => [agent.id, agent])), queues: list, teams });
     showChoices();
     showFacts();
+    inRooms("show");
   } catch (error) { house.at = 0; complain(`The colleagues could not be read: ${error.message}`); }
 };
 const readWaiting = async () => {

@@ -67,3 +67,11 @@ async def sink() -> AsyncIterator[MailSink]:
     """Where our mails go."""
     async with MailSink() as sink:
         yield sink
+
+
+@pytest.fixture
+async def chief(team: Team) -> AsyncIterator[Desk]:
+    """A supervisor of the queue, who listens."""
+    made = await team.server.make_agent("Sue Pervisor", role="supervisor", queue_ids=[team.queue_id])
+    async with Desk(team.server.socket_base, made["token"]) as desk:
+        yield desk

@@ -24,15 +24,6 @@ async def whatsapp(team: Team, graph: GraphServer, *, token: str = TOKEN) -> dic
     return await team.server.make_channel("whatsapp", {**given, **WHATSAPP.config}, queue_id=team.queue_id)
 
 
-async def change(team: Team, channel: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    path = f"{team.server.base}/api/v1/channels/{channel['id']}"
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {team.server.admin}"}) as client:
-        tag = (await client.get(path)).headers["etag"]
-        answer = await client.patch(path, json=fields, headers={"If-Match": tag})
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
 async def test_outside_the_window_a_template_goes_and_nothing_else(team: Team) -> None:
     graph = GraphServer(TOKEN)
     await graph.start()
@@ -105,7 +96,7 @@ async def test_refused_credentials_pause_the_account_until_they_are_mended(team:
         shown = await team.server.api("GET", f"/channels/{channel['id']}")
         assert shown["account"]["state"] == "reauth"
         assert (await client.get(f"{team.server.base}/readyz")).status_code == 200
-        await change(team, channel, config={"access_token": TOKEN})
+        await team.server.change(f"/channels/{channel['id']}", config={"access_token": TOKEN})
         await heard(team, sent, "sent")
         news = await desk.expect("channel.updated", lambda frame: frame["channel"]["id"] == channel["id"])
         assert news["channel"]["account"]["state"] == "ok"

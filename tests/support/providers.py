@@ -88,8 +88,8 @@ class HttpServer(Standing):
                 rows = "".join(f"{name}: {value}\r\n" for name, value in more.items())
                 writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(answer)}\r\n{rows}\r\n".encode() + answer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # cancelled by `stop`, as the last thing it does
         finally:
             self._serving.discard(task)
             writer.close()

@@ -104,6 +104,16 @@ class Server:
         assert wanted, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
+    async def change(self, path: str, *, version: int | None = None, **fields: Any) -> dict[str, Any]:
+        """PATCH it as the administrator, from that version or the one that is there; what it is now."""
+        headers = {"Authorization": f"Bearer {self.admin}"}
+        async with httpx.AsyncClient(base_url=f"{self.base}/api/v1", headers=headers, timeout=20) as client:
+            known = f'"{version}"' if version is not None else (await client.get(path)).headers["etag"]
+            answer = await client.patch(path, json=fields, headers={"If-Match": known})
+        assert answer.status_code == 200, f"PATCH {path}: {answer.status_code} {answer.text}"
+        changed: dict[str, Any] = answer.json()
+        return changed
+
     async def make_agent(
         self, name: str, *, role: str = "agent", capacity: int = 6, queue_ids: Any = None
     ) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
 
 import httpx
@@ -264,12 +264,22 @@ class OutboundFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateButton:
+    """What a button of an approved text takes: the payload that comes back with a press, or the end of its link."""
+
+    kind: Literal["quick_reply", "url"]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
-    """A text that the provider approved, by its name there; `parameters` fill it in, in their order."""
+    """A text that the provider approved, by its name there; `parameters` fill it in, in their order, and so do `buttons`,
+    where there are any (`Capabilities.template_buttons`)."""
 
     name: str
     language: str
     parameters: Sequence[str] = ()
+    buttons: Sequence[TemplateButton] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,9 +365,10 @@ class Capabilities:
     `text_limit` counts `text_unit`s (characters are UTF-16 units); a longer text is split (`max_parts` messages at
     most). `file_limits` maps a kind (image, audio, video, file) to bytes, `file_types` to the media types that it
     takes (none: all); what does not fit its own kind goes as `file` where there is one. `files` without `file_limits`:
-    any. `window_h` hours after the customer's last message replies end, but for `templates`; within it `window_count`
-    messages may be sent. Until `tag_window_h` an agent's reply, and only that, goes out with a tag. `edits`, `deletes`,
-    `reactions`: what customers can do. Without `answers` replies go by another channel, or not at all.
+    any. `window_h` hours after the customer's last message replies end, but for `templates` (with `template_buttons`
+    that we fill in); within it `window_count` messages may be sent. Until `tag_window_h` an agent's reply, and only
+    that, goes out with a tag. `edits`, `deletes`, `reactions`: what customers can do. Without `answers` replies go by
+    another channel, or not at all.
     """
 
     text_limit: int
@@ -375,6 +386,7 @@ class Capabilities:
     delivered: bool = False
     read: bool = False
     templates: bool = False
+    template_buttons: bool = False
     window_h: float | None = None
     window_count: int | None = None
     tag_window_h: float | None = None

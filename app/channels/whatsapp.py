@@ -85,6 +85,7 @@ class WhatsAppAdapter:
         delivered=True,
         read=True,
         templates=True,
+        template_buttons=True,
         window_h=24,
     )
 
@@ -144,12 +145,17 @@ def _target(address: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _template(template: Template) -> dict[str, Any]:
-    """The parameters are those of its body, in their order."""
+    """The parameters are those of its body, in their order; so are its buttons, counted from 0."""
+    components: list[dict[str, Any]] = []
+    if template.parameters:
+        given = [{"type": "text", "text": value} for value in template.parameters]
+        components.append({"type": "body", "parameters": given})
+    for index, button in enumerate(template.buttons):
+        word = "payload" if button.kind == "quick_reply" else "text"
+        filled = [{"type": word, word: button.value}]
+        components.append({"type": "button", "sub_type": button.kind, "index": str(index), "parameters": filled})
     named = {"name": template.name, "language": {"code": template.language}}
-    if not template.parameters:
-        return named
-    given = [{"type": "text", "text": value} for value in template.parameters]
-    return {**named, "components": [{"type": "body", "parameters": given}]}
+    return {**named, "components": components} if components else named
 
 
 def _kind(file: OutboundFile) -> str:

@@ -133,9 +133,15 @@ def _message(message: Json, people: People, found: Found) -> None:
             sent_at=moment(message.get("timestamp")),
             files=body.files,
             content=body.content,
-            pressed=receipts.pressed(obj(obj(message.get("interactive")).get("button_reply")).get("id")),
+            pressed=_pressed(message),
         )
     )
+
+
+def _pressed(message: Json) -> str | None:
+    """A button of a template comes as a kind of its own."""
+    replied = obj(obj(message.get("interactive")).get("button_reply"))
+    return receipts.pressed(replied.get("id")) or receipts.pressed(obj(message.get("button")).get("payload"))
 
 
 def _changed(message: Json, kind: str, sender: Sender, *, by_us: bool = False) -> Change:

@@ -1,12 +1,13 @@
 """The receipt on its way to the customer: in their language, in the form of the channel that carries it now.
 
-Where the matter's own channel does not, it goes by the next one on which the customer is known: each channel once.
+Where a channel takes only texts that its provider has approved now, it goes as one of those. Where the matter's own channel
+does not carry it at all, it goes by the next one on which the customer is known: each channel once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +15,16 @@ from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.channels.receipts import payload_of
-from app.conversations import plans, queries, replies, ways
+from app.channels.receipts import Outcome, payload_of
+from app.conversations import approved, plans, queries, replies, ways
+from app.conversations.approved import Approved
 from app.conversations.plans import Plan
 from app.conversations.ways import Way
-from app.delivery import reach
+from app.delivery import reach, unreached
+from app.delivery.reach import Reach
 from app.errors import Invalid
 from app.events import shapes
-from app.feedback import policy, receipt, receipt_words
+from app.feedback import policy, receipt, receipt_approved, receipt_words
 from app.feedback.receipt_words import Written
 from app.models import Agent, Conversation, Message, ReceiptTemplate, ResolutionCycle
 from app.models.words import DeliveryStatus, MessageKind
@@ -50,6 +53,11 @@ class Letter:
         known = {"language": self.cycle.language, "channel_type": channel_type}
         own = receipt_words.choose(self.templates, **known, reminder=self.reminder)
         return receipt_words.write(own, self.values, **known, survey=self.cycle.survey_asked, reminder=self.reminder)
+
+    async def approved(self, session: AsyncSession, channel_id: UUID, channel_type: str) -> Approved | None:
+        known = {"language": self.cycle.language, "channel_type": channel_type}
+        given = receipt_approved.fitting(self.templates, **known, reminder=self.reminder)
+        return await approved.first(session, channel_id, given, self.values, cycle_id=self.cycle.id)
 
     def short(self) -> str:
         return receipt.short_text(language=self.cycle.language, url=self.values["link"], reminder=self.reminder)
@@ -83,7 +91,8 @@ async def send(
 
 
 async def send_again(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, url: str) -> bool:
-    """After its channel said that it did not arrive (`unreached`): by the next one. False where none is left."""
+    """After its channel said that it did not arrive (`unreached`): by the matter's own, where that takes a text that its
+    provider has approved, else by the next one. False where none is left."""
     lost = await session.get(Message, cycle.unreached) if cycle.unreached is not None else None
     cycle.unreached = None
     session.add(cycle)
@@ -93,21 +102,31 @@ async def send_again(session: AsyncSession, conversation: Conversation, cycle: R
     key = {"conversation": conversation.id, "cycle": str(cycle.id), "reminder": asked}
     tried = set((await session.execute(_TRIED, key)).scalars())
     letter = await _letter(session, conversation, cycle, url, reminder=asked != "0")
+    if lost.error_code == reach.WINDOW_CLOSED and lost.channel_id == conversation.channel_id:
+        own = await _by_own(session, conversation, letter)
+        if own.approved is not None and own.why is None and "template" not in lost.content:
+            await _store(session, conversation, letter, own, None, number=asked)
+            return True
     other = await _by_another(session, conversation, letter, passed=tried)
     if other is None:
         return False
-    await _store(session, conversation, letter, other, None, instead=lost.error_code or "failed", number=asked)
+    await _store(session, conversation, letter, other, None, instead=_why_lost(lost), number=asked)
     return True
+
+
+def _why_lost(lost: Message) -> str:
+    return "template-refused" if lost.error_code == unreached.REFUSED else lost.error_code or "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A way, what is said on it, and `why` it cannot carry that now."""
+    """A way, what is said on it, and `why` it cannot carry that now. With `approved` it is said in those words."""
 
     plan: Plan
     channel_type: str
     written: Written
     why: str | None = None
+    approved: Approved | None = None
 
 
 async def _letter(
@@ -138,9 +157,21 @@ async def _by_own(session: AsyncSession, conversation: Conversation, letter: Let
 async def _fitting(
     session: AsyncSession, conversation: Conversation, letter: Letter, way: Way, channel_type: str
 ) -> _Choice:
-    """With all its words, or with few where the channel does not carry them."""
-    full = letter.on(channel_type)
+    """In its own words where the channel carries them, else in those that its provider has approved."""
     known = await reach.of(session, conversation, channel_id=way.channel_id, identity_id=way.identity_id)
+    choice = _in_words(letter, known, way, channel_type)
+    if choice.why == reach.WINDOW_CLOSED and reach.why_not(known, by_agent=False, template=True) is None:
+        found = await letter.approved(session, way.channel_id, channel_type)
+        if found is not None:
+            choice = replace(choice, plan=Plan(way), why=None, approved=found)
+    if choice.why is None and (await session.execute(_IS_ILL, {"channel": way.channel_id})).scalar_one():
+        return replace(choice, why=_ILL)  # without another it waits there
+    return choice
+
+
+def _in_words(letter: Letter, known: Reach, way: Way, channel_type: str) -> _Choice:
+    """With all of them, or with few where the channel does not carry them."""
+    full = letter.on(channel_type)
     few = Written(full.subject, letter.short(), full.question, full.yes, full.no)
     choice = _Choice(Plan(way), channel_type, full)
     for written in (full, few):
@@ -154,8 +185,6 @@ async def _fitting(
         choice = _Choice(Plan(way, why), channel_type, written, why.code if why else None)
         if why is None:
             break
-    if choice.why is None and (await session.execute(_IS_ILL, {"channel": way.channel_id})).scalar_one():
-        return _Choice(choice.plan, channel_type, choice.written, _ILL)  # without another it waits there
     return choice
 
 
@@ -185,14 +214,7 @@ async def _store(
     if choice.plan.why_not is None and way is not None and way.identity_id is not None:
         cycle.reached_at = way.identity_id
         session.add(cycle)
-    content: dict[str, Any] = {
-        "receipt": shapes.receipt(cycle, letter.values["link"]),
-        "question": written.question,
-        "choices": [
-            {"title": written.yes, "payload": payload_of(cycle.id, "confirmed"), "query": "outcome=confirmed"},
-            {"title": written.no, "payload": payload_of(cycle.id, "rejected"), "query": "outcome=rejected"},
-        ],
-    }
+    content: dict[str, Any] = {"receipt": shapes.receipt(cycle, letter.values["link"]), **_form(cycle, choice)}
     if letter.reminder:
         content["reminder"] = int(number) if number is not None else cycle.reminders
     if instead is not None:
@@ -202,8 +224,22 @@ async def _store(
         conversation,
         author=agent,
         kind=MessageKind.RECEIPT,
-        text=written.text,
+        text=choice.approved.text if choice.approved is not None else written.text,
         subject=written.subject,
         content=content,
         plan=choice.plan,
     )
+
+
+def _form(cycle: ResolutionCycle, choice: _Choice) -> dict[str, Any]:
+    """What goes beside the text: buttons to answer by, or the approved text with its own."""
+    if (found := choice.approved) is not None:
+        buttons = [asdict(button) for button in found.template.buttons]
+        named = {"name": found.template.name, "language": found.template.language}
+        return {"template": {**named, "parameters": list(found.template.parameters)}, "buttons": buttons}
+    titles: dict[Outcome, str] = {"confirmed": choice.written.yes, "rejected": choice.written.no}
+    choices = [
+        {"title": title, "payload": payload_of(cycle.id, outcome), "query": f"outcome={outcome}"}
+        for outcome, title in titles.items()
+    ]
+    return {"question": choice.written.question, "choices": choices}

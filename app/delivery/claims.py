@@ -13,7 +13,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.catalog import Catalog, ChannelAccount
-from app.channels.base import Choice, Outgoing, Template
+from app.channels.base import Choice, Outgoing, Template, TemplateButton
 from app.delivery import automatic
 from app.delivery.outbox import Change, change_many
 from app.ids import new_id
@@ -302,7 +302,10 @@ async def _load(
 
 def _template(message: Message) -> Template | None:
     kept = message.content.get("template")
-    return Template(kept["name"], kept["language"], tuple(kept["parameters"])) if kept else None
+    if not kept:
+        return None
+    buttons = tuple(TemplateButton(**item) for item in message.content.get("buttons", ()))
+    return Template(kept["name"], kept["language"], tuple(kept["parameters"]), buttons)
 
 
 def _type(catalog: Catalog, outbox: Outbox, conversation: Conversation) -> str:

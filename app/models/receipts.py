@@ -1,12 +1,13 @@
 """Our own words for receipts, over the shipped ones."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Index
 from sqlmodel import SQLModel
 
-from app.models.base import Id, Now, Word, one_of
+from app.models.base import Id, Json, Now, Word, one_of
 from app.models.words import ReceiptKind
 
 
@@ -14,6 +15,7 @@ class ReceiptTemplate(SQLModel, table=True):
     """What a receipt or its reminder says in a language, on one channel type or (None) on all.
 
     `subject` and `text` have placeholders in braces (feedback/receipt_words.py). `yes` and `no` are what the buttons say.
+    `provider_template` is what goes instead where the channel takes nothing else now (feedback/receipt_approved.py).
     """
 
     __tablename__ = "receipt_template"
@@ -36,6 +38,7 @@ class ReceiptTemplate(SQLModel, table=True):
     text: str = Word()
     yes: str | None = Word(default=None)
     no: str | None = Word(default=None)
+    provider_template: dict[str, Any] | None = Json()
     version: int = 1
     created_at: datetime = Now()
     updated_at: datetime = Now()

@@ -273,6 +273,13 @@ def test_a_press_says_which_receipt_it_answers(name: str) -> None:
     assert receipts.read(NO) == (CYCLE, "rejected")
 
 
+@pytest.mark.parametrize(("payload", "pressed"), [(YES, YES), ("Stop promotions", None)])
+def test_a_press_below_a_template_of_whatsapp_is_a_kind_of_its_own(payload: str, pressed: str | None) -> None:
+    told = whatsapp_message(type="button", button={"payload": payload, "text": "已解决"})
+    [found] = read(DESCRIPTIONS["whatsapp"], told).messages
+    assert (found.pressed, found.text) == (pressed, "已解决")
+
+
 @pytest.mark.parametrize(
     "payload", ["", "rt:y:", f"rt:x:{CYCLE.hex}", YES.upper(), YES + "0", "yes", None, 5, f"x{YES}"]
 )

@@ -26,6 +26,8 @@ from app.channels.base import (
     SendError,
     SendFailure,
     StatusUpdate,
+    Template,
+    TemplateButton,
     Unparseable,
 )
 from app.channels.provider import FetchError
@@ -687,6 +689,24 @@ async def test_sending_byte_by_byte(server: GraphServer) -> None:
     ]
     headers = server.requests[0][1]
     assert headers["content-type"] == "application/json"
+
+
+async def test_a_template_with_its_buttons_byte_by_byte(server: GraphServer) -> None:
+    buttons = [TemplateButton("quick_reply", "rt:y:0"), TemplateButton("url", "t0ken")]
+    template = Template("solved", "zh_CN", ("门", "https://desk.test/f/t0ken"), buttons)
+    await send(server, to_ana(text="门", template=template))
+    await send(server, to_ana(template=Template("solved", "de", buttons=buttons[1:])))
+    head = b'{"messaging_product":"whatsapp","recipient_type":"individual","to":"8613800000001","type":"template",'
+    tail = b'"biz_opaque_callback_data":"01935555-0000-7000-8000-000000000001"}'
+    assert server.raw == [
+        head + b'"template":{"name":"solved","language":{"code":"zh_CN"},"components":['
+        b'{"type":"body","parameters":[{"type":"text","text":"\xe9\x97\xa8"},'
+        b'{"type":"text","text":"https://desk.test/f/t0ken"}]},'
+        b'{"type":"button","sub_type":"quick_reply","index":"0","parameters":[{"type":"payload","payload":"rt:y:0"}]},'
+        b'{"type":"button","sub_type":"url","index":"1","parameters":[{"type":"text","text":"t0ken"}]}]},' + tail,
+        head + b'"template":{"name":"solved","language":{"code":"de"},"components":['
+        b'{"type":"button","sub_type":"url","index":"0","parameters":[{"type":"text","text":"t0ken"}]}]},' + tail,
+    ]
 
 
 @pytest.mark.parametrize(

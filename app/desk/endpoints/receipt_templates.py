@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import Field, StringConstraints, model_validator
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.channels.registry import ADAPTERS
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints import receipt_approval
+from app.desk.endpoints.receipt_approval import ProviderTemplatePreview
 from app.desk.endpoints.shared import (
     Body,
     Moment,
@@ -32,7 +37,8 @@ from app.desk.endpoints.shared import (
 )
 from app.edge import SessionDep
 from app.errors import Invalid
-from app.feedback import receipt_words
+from app.feedback import receipt_approved, receipt_words
+from app.feedback.receipt_approved import ProviderTemplate
 from app.models import ReceiptTemplate
 from app.models.words import ReceiptKind
 
@@ -48,7 +54,8 @@ Title = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, m
 class NewReceiptTemplate(Body):
     """`text` may have {name}, {subject}, {problem}, {resolution}, {commitment} and must have {link}; `subject` (of a mail)
     {name} and {subject}. `channel_type` null: on all channels without words of their own. `yes` and `no` are what the
-    buttons say, where the channel has them: 20 characters at most."""
+    buttons say, where the channel has them: 20 characters at most. `provider_template` goes instead where the channel takes
+    nothing else any more."""
 
     language: Language
     channel_type: Name | None = None
@@ -57,6 +64,7 @@ class NewReceiptTemplate(Body):
     text: Words
     yes: Title | None = None
     no: Title | None = None
+    provider_template: ProviderTemplate | None = None
 
 
 class ReceiptTemplateChange(Body):
@@ -64,6 +72,7 @@ class ReceiptTemplateChange(Body):
     text: Words | None = None
     yes: Title | None = None
     no: Title | None = None
+    provider_template: ProviderTemplate | None = None
 
     _not_null = model_validator(mode="after")(not_null("text"))
 
@@ -77,13 +86,15 @@ class ReceiptTemplateShape(Shape):
     text: str
     yes: str | None
     no: str | None
+    provider_template: ProviderTemplate | None
     version: int
     created_at: Moment
     updated_at: Moment
 
 
 class ReceiptPreviewAsked(Body):
-    """Of the words that a customer would get in this language on this channel; with `text` (and the rest), of those."""
+    """Of the words that a customer would get in this language on this channel; with `text` (and the rest), of those. With
+    `provider_template`, of that one."""
 
     language: Language = "en"
     channel_type: Name = "email"
@@ -92,10 +103,12 @@ class ReceiptPreviewAsked(Body):
     text: Words | None = None
     yes: Title | None = None
     no: Title | None = None
+    provider_template: ProviderTemplate | None = None
 
 
 class ReceiptPreview(Shape):
-    """`template_id` null: the words are the shipped ones, or those that were given. `language` is the one they are in."""
+    """`template_id` null: the words are the shipped ones, or those that were given. `language` is the one they are in.
+    `provider_template` is what goes instead where the channel takes nothing else."""
 
     template_id: UUID | None
     language: str
@@ -104,6 +117,7 @@ class ReceiptPreview(Shape):
     question: str
     yes: str
     no: str
+    provider_template: ProviderTemplatePreview | None
 
 
 _SAMPLE = {
@@ -127,6 +141,8 @@ async def create_receipt_template(
 ) -> ReceiptTemplateShape:
     _channel_type(given.channel_type)
     receipt_words.check(subject=given.subject, text=given.text)
+    if given.provider_template is not None:
+        await receipt_approval.check(session, given.channel_type, given.provider_template, _SAMPLE)
     row = ReceiptTemplate(**{**given.model_dump(), "language": receipt_words.tag(given.language)})
     await save(session, row)
     await record(session, principal, "receipt_template.created", id=row.id, code=row.language)
@@ -153,7 +169,7 @@ async def preview_receipt_template(given: ReceiptPreviewAsked, session: SessionD
     if given.text is not None:
         receipt_words.check(subject=given.subject, text=given.text)
         language = receipt_words.tag(given.language)
-        row: ReceiptTemplate | None = ReceiptTemplate(**given.model_dump())
+        row: ReceiptTemplate | None = ReceiptTemplate(**given.model_dump(exclude={"provider_template"}))
     else:
         ours = {item.language for item in known}
         language = receipt_words.language_of(given.language, "", ours=ours)
@@ -167,7 +183,22 @@ async def preview_receipt_template(given: ReceiptPreviewAsked, session: SessionD
         question=written.question,
         yes=written.yes,
         no=written.no,
+        provider_template=await _by_template(session, given, known, language),
     )
+
+
+async def _by_template(
+    session: AsyncSession, given: ReceiptPreviewAsked, known: Sequence[ReceiptTemplate], language: str
+) -> ProviderTemplatePreview | None:
+    """Of the one that is only tried, which is refused by name, else of the first of the kept ones that could go out."""
+    if given.provider_template is not None:
+        return await receipt_approval.check(session, given.channel_type, given.provider_template, _SAMPLE)
+    reminder = given.kind is ReceiptKind.REMINDER
+    place = {"language": language, "channel_type": given.channel_type}
+    for each in receipt_approved.fitting(known, **place, reminder=reminder):
+        with suppress(Invalid):
+            return await receipt_approval.check(session, given.channel_type, each, _SAMPLE)
+    return None
 
 
 @router.get("/receipt-templates/{template_id}")
@@ -193,6 +224,8 @@ async def change_receipt_template(
     require_version(request, row)
     changed = change(row, given.given())
     receipt_words.check(subject=row.subject, text=row.text)
+    if given.provider_template is not None:
+        await receipt_approval.check(session, row.channel_type, given.provider_template, _SAMPLE)
     await save(session, row, new_version=True)
     await record(session, principal, "receipt_template.updated", id=row.id, code=row.language, changed=changed)
     tag(response, row)

@@ -6,11 +6,12 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.delivery import templates
+from app.delivery.templates import TemplateLanguage, TemplateName
 from app.desk.auth import Admin, CurrentPrincipal
 from app.desk.endpoints.shared import (
     Body,
@@ -37,10 +38,6 @@ from app.models.words import TemplateStatus
 
 router = api_router("channels")
 _WHAT = "template"
-TemplateName = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9_.:-]{1,512}$")]
-Language = Annotated[
-    str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z]{2,8}([_-][A-Za-z0-9]{2,8}){0,3}$")
-]
 BodyText = Annotated[Text, Field(min_length=1, max_length=4_096)]
 
 
@@ -48,7 +45,7 @@ class NewTemplate(Body):
     """`name` and `language` as the provider has them; the parameters in `body` are {{1}}, {{2}}, ..."""
 
     name: TemplateName
-    language: Language
+    language: TemplateLanguage
     body: BodyText
     status: TemplateStatus = TemplateStatus.APPROVED
 

@@ -37,6 +37,8 @@ _ASKED_LATELY = text(
     "SELECT EXISTS (SELECT 1 FROM resolution_cycle r JOIN conversation c ON c.id = r.conversation_id "
     "WHERE c.contact_id = :contact AND r.survey_asked AND r.created_at > now() - make_interval(secs => :gap))"
 )
+# Two matters of one customer that are resolved at once would both ask: neither sees the other yet.
+_ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtextextended('survey ' || :contact, 0))")
 _OTHER_OPEN = text(
     "SELECT EXISTS (SELECT 1 FROM conversation WHERE identity_id = :identity AND channel_id = :channel "
     "AND status <> 'closed')"
@@ -132,6 +134,7 @@ async def _survey_due(session: AsyncSession, conversation: Conversation, rules: 
     """Whether the customer is asked to rate us this time."""
     if not rules["survey"]:
         return False
+    await session.execute(_ONE_BY_ONE, {"contact": str(conversation.contact_id)})
     asked = await session.execute(_ASKED_LATELY, {"contact": conversation.contact_id, "gap": rules["survey_gap_s"]})
     return not asked.scalar_one()
 

@@ -9,10 +9,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import closing, queries, recovering
 from app.errors import AlreadyAnswered, NotFound
-from app.feedback import collect
+from app.feedback import collect, recovery
 from app.feedback.survey import Answer
 from app.models import Conversation, ResolutionCycle
-from app.models.words import CycleState
+from app.models.words import CycleState, RecoveryState
 
 
 async def answer_receipt(
@@ -21,8 +21,9 @@ async def answer_receipt(
     """Record `answer`; the first outcome settles the cycle. `via` says where it came from: page, api, widget.
 
     A low rating opens a recovery task. Where we have asked whether a recovery helped, the outcome is the answer to that.
-    The same outcome again is fine, and ratings may follow later. Raises NotFound; AlreadyAnswered for an outcome that
-    contradicts the settled one, or that comes after the matter was taken up again.
+    The same outcome again is fine, and ratings may follow later. An answer that says which question it is `about` settles
+    no other one, however late it comes again. Raises NotFound; AlreadyAnswered for an outcome that contradicts the settled
+    one, or that comes after the matter was taken up again.
     """
     found = await session.exec(select(ResolutionCycle.conversation_id).where(col(ResolutionCycle.id) == cycle_id))
     conversation_id = found.one_or_none()
@@ -32,10 +33,12 @@ async def answer_receipt(
     cycle = await session.get_one(ResolutionCycle, cycle_id, populate_existing=True)
     pending = cycle.state == CycleState.PENDING
     later = answer.outcome is not None and not pending
-    asked = await recovering.asked(session, conversation, cycle) if later else ()
-    if later and not asked and answer.outcome != cycle.state:
-        raise AlreadyAnswered(state=cycle.state)
-    said = answer.model_copy(update={"outcome": None}) if asked else answer
+    asked = await recovering.asked(session, conversation, cycle) if later and answer.about != "result" else ()
+    if later and not asked:
+        settled = await _settled(session, cycle, answer)
+        if answer.outcome != settled:
+            raise AlreadyAnswered(state=settled)
+    said = answer.model_copy(update={"outcome": None}) if later else answer
     await collect.record(session, conversation, cycle=cycle, answer=said)
     if pending and answer.outcome == "confirmed":
         await closing.confirm(session, conversation, cycle, via=via)
@@ -46,3 +49,11 @@ async def answer_receipt(
     if answer.ratings:
         await recovering.consider(session, conversation, cycle)
     return conversation, cycle
+
+
+async def _settled(session: AsyncSession, cycle: ResolutionCycle, answer: Answer) -> str:
+    """What is known already of the question that the answer is about."""
+    word = await recovery.last_word(session, cycle.conversation_id) if answer.about == "remedy" else None
+    if word is None:
+        return cycle.state
+    return CycleState.CONFIRMED if word is RecoveryState.CONFIRMED else CycleState.REJECTED

@@ -178,7 +178,8 @@ class Conversation(Wire):
 
 
 class Receipt(Wire):
-    """What we understood, what was done, what we promise next; `url` is the page that asks for an answer."""
+    """What we understood, what was done, what we promise next; `url` is the page that asks for an answer. `survey`: whether
+    the customer is to be asked to rate us, which nobody is twice within the gap of the closing policy."""
 
     id: UUID
     conversation_id: UUID
@@ -188,6 +189,7 @@ class Receipt(Wire):
     resolution: str
     commitment: str
     language: str
+    survey: bool = True
     url: str
     created_at: AwareDatetime
 

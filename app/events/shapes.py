@@ -234,6 +234,7 @@ def receipt(cycle: ResolutionCycle, url: str) -> dict[str, Any]:
         "resolution": cycle.resolution,
         "commitment": cycle.commitment,
         "language": cycle.language,
+        "survey": cycle.survey_asked,
         "url": url,
         "created_at": moment(cycle.created_at),
     }

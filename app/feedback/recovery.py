@@ -190,6 +190,22 @@ async def asked(session: AsyncSession, conversation_id: UUID) -> Sequence[Recove
     return [task for task in await done(session, conversation_id) if task.asked_at is not None]
 
 
+async def last_word(session: AsyncSession, conversation_id: UUID) -> RecoveryState | None:
+    """What is known of the newest question that was asked: did it help?"""
+    found = await session.exec(
+        select(RecoveryTask.state)
+        .where(
+            col(RecoveryTask.conversation_id) == conversation_id,
+            col(RecoveryTask.asked_at).is_not(None),
+            col(RecoveryTask.state).in_(KNOWN),
+        )
+        .order_by(col(RecoveryTask.decided_at).desc())
+        .limit(1)
+    )
+    state = found.one_or_none()
+    return RecoveryState(state) if state else None
+
+
 async def tell(
     session: AsyncSession,
     conversation: Conversation,

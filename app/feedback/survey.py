@@ -20,7 +20,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "attitude": ("attitude",),
     "comment": ("comment", "reason"),
     "anonymous": ("anonymous",),
+    "about": ("about",),
 }
+_QUESTIONS = ("result", "remedy")
 _CONFIRMED = {"confirmed", "confirm", "solved", "resolved", "yes", "y", "true", "1", "on", "ok", "已解决", "是"}
 _REJECTED = {
     "rejected", "reject", "not_solved", "notsolved", "unsolved", "not_resolved", "unresolved", "no", "n", "false", "0",
@@ -56,6 +58,11 @@ class Answer(BaseModel):
     attitude: Stars | None = Field(default=None, description="how we treated them, 1-5")
     comment: str | None = Field(default=None, max_length=COMMENT_LIMIT, description="also `reason`")
     anonymous: bool | None = None
+    about: Literal["result", "remedy"] | None = Field(
+        default=None,
+        description="which question was shown: whether it is solved, or whether what was done to make good helped; "
+        "so that an old answer that comes again is not taken for one to a newer question",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -68,7 +75,9 @@ class Answer(BaseModel):
             for field, names in _NAMES.items()
         }
         known = {field: item for field, item in given.items() if item is not None}
-        return known if known.keys() - {"anonymous"} else {**known, "outcome": _NOTHING}
+        if known.get("about") not in _QUESTIONS:
+            known.pop("about", None)
+        return known if known.keys() - {"anonymous", "about"} else {**known, "outcome": _NOTHING}
 
     @field_validator("outcome", mode="before")
     @classmethod

@@ -111,6 +111,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["rfc3339"] = rfc3339
+_templates.filters["tongue"] = texts.tongue
 _templates.globals["asset"] = lambda name: f"static/{name}?v={ASSETS[name].digest}"
 
 
@@ -231,17 +232,13 @@ class PageRoute(APIRoute):
         return handle_or_explain
 
 
+_KINDS = {401: "foreign", 404: "unknown", 410: "expired", 413: "large", 429: "often", 503: "busy"}
+
+
 def explanation(request: Request, problem: Problem, *, root: str = "..") -> Response:
     """A refusal as a page. `root` leads from the address of the page to ours."""
-    kind = {404: "unknown", 410: "expired"}.get(problem.status, "refused")
-    return page(
-        "refused.html",
-        language=language_of(request, None),
-        status=problem.status,
-        kind=kind,
-        detail=problem.detail,
-        root=root,
-    )
+    kind = _KINDS.get(problem.status, "refused")
+    return page("refused.html", language=language_of(request, None), status=problem.status, kind=kind, root=root)
 
 
 def asset_response(request: Request, name: str) -> Response:

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
 from app.conversations import queries
+from app.conversations.closing import SILENCE
 from app.conversations.writing_in import WrittenIn
 from app.errors import Conflict, Invalid, Problem, TooManyRequests
 from app.events import shapes
@@ -49,8 +50,14 @@ _FOLLOWED_BY = text(
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
+    """`verdict`: what the customer said of it, or that they said nothing."""
+
     cycle: ResolutionCycle
     url: str | None
+
+    @property
+    def verdict(self) -> str:
+        return "silence" if self.cycle.decided_via == SILENCE else self.cycle.state
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import feedback, recovering
+from app.conversations.closing import SILENCE
 from app.errors import AlreadyAnswered, Invalid, NotFound
 from app.events import shapes
 from app.feedback import collect
@@ -22,6 +23,7 @@ from app.models.words import ConversationStatus, CycleState
 from app.web.answering import Context, body_of, document, language_of, page, reading, sends_json, subject_of, wants_json
 
 _KEPT = ("outcome", *RATINGS, "comment", "anonymous")
+_GOING_ON = frozenset(ConversationStatus) - {ConversationStatus.RESOLVED, ConversationStatus.CLOSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,30 @@ class Seen:
     @property
     def pending(self) -> bool:
         return self.cycle.state == CycleState.PENDING
+
+    @property
+    def question(self) -> str | None:
+        """What we ask: `result`, whether it is solved; `remedy`, whether what was done to make good helped."""
+        return "result" if self.pending else "remedy" if self.remedies else None
+
+    @property
+    def closed_by_it(self) -> bool:
+        """The matter is over, and nothing has come since."""
+        return self.conversation.status == ConversationStatus.CLOSED and self.conversation.cycle == self.cycle.number
+
+    @property
+    def reopened_by_it(self) -> bool:
+        """The matter goes on, and was not resolved anew since."""
+        return self.conversation.status in _GOING_ON and self.conversation.cycle == self.cycle.number + 1
+
+    @property
+    def standing(self) -> str | None:
+        """The key of the words that say what became of it; None while it is asked about."""
+        if self.question:
+            return None
+        if self.cycle.state == CycleState.CONFIRMED and not self.closed_by_it:
+            return "is_superseded"
+        return "is_silence" if self.cycle.decided_via == SILENCE else f"is_{self.cycle.state}"
 
     @property
     def said(self) -> dict[str, Any]:
@@ -79,13 +105,24 @@ async def answer(context: Context, request: Request, token: str) -> Response:
             raise
         async with reading(context.database) as session:
             seen = await _look(session, token, cycle_id)
-        notice = "is_superseded" if seen.cycle.state == CycleState.SUPERSEDED else "conflict"
+        notice = seen.standing if seen.standing in ("is_superseded", "is_silence") else "conflict"
         return _page(request, seen, values={**seen.said, **_typed(given)}, notice=notice, status=problem.status)
     if wants_json(request):
         return document(_shape(context, seen))
-    reopened = said.outcome != "rejected" or seen.conversation.status != ConversationStatus.CLOSED
-    thanks = said.outcome if said.outcome and reopened else "rating"
-    return _page(request, seen, values=seen.said, notice=f"thanks_{thanks}")
+    return _page(request, seen, values=seen.said, notice=_thanks(seen, said))
+
+
+def _thanks(seen: Seen, said: Answer) -> str | None:
+    """What came of the answer, as far as that still stands: it may be an old one that comes again."""
+    if said.outcome is None:
+        return "thanks_rating"
+    if seen.question:
+        return None
+    if said.outcome == "confirmed":
+        return "thanks_confirmed" if seen.closed_by_it else seen.standing
+    if seen.closed_by_it:  # its window is over: what they said is kept, and nothing is promised
+        return "thanks_rating"
+    return "thanks_rejected" if seen.reopened_by_it else seen.standing
 
 
 async def _look(session: AsyncSession, token: str, cycle_id: UUID) -> Seen:
@@ -146,6 +183,8 @@ def _shape(context: Context, seen: Seen) -> dict[str, Any]:
         "ratings": {name: seen.said.get(name) for name in RATINGS},
         "comment": seen.said.get("comment"),
         "anonymous": bool(seen.response and seen.response.anonymous),
+        "question": seen.question,
+        "remedies": list(seen.remedies),
     }
 
 
@@ -158,17 +197,22 @@ def _page(
     notice: str | None = None,
     status: int = 200,
 ) -> Response:
-    rated = seen.response is not None
+    errors = errors or {}
+    rated = any(getattr(seen.response, name, None) is not None for name in RATINGS)
+    given = any(name in values or name in errors for name in (*RATINGS, "anonymous"))
+    answered = seen.response is not None and status == 200
     return page(
         "receipt.html",
         language=language_of(request, seen.cycle.language),
         status=status,
         cycle=seen.cycle,
         token=seen.token,
-        pending=seen.pending or bool(seen.remedies),
+        question=seen.question,
         remedies=seen.remedies,
+        rates=seen.cycle.survey_asked or rated or given,
         values={name: str(values.get(name, "")) for name in _KEPT},
-        errors=errors or {},
-        notice=notice or (None if seen.pending or seen.remedies else f"is_{seen.cycle.state}"),
-        unfold=bool(errors) or status != 200 or not rated or bool(_preselected(request)),
+        errors=errors,
+        notice=notice or seen.standing,
+        just_answered=request.method == "POST",
+        unfold=bool(errors) or not answered or bool(_preselected(request)),
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+
+from markupsafe import Markup
 
 from app.feedback.receipt import Language
 
@@ -18,10 +21,13 @@ ENGLISH: Mapping[str, str] = {
     "outcome": "Is it solved?",
     "remedy": "What we did to make it good",
     "remedy_outcome": "Is it settled for you now?",
+    "remedy_intro": "You were not content, so we have done something about it. Tell us whether that helped.",
     "confirmed": "Yes, it is solved",
     "confirmed_hint": "We close the matter.",
+    "confirmed_remedy_hint": "The matter stays closed.",
     "rejected": "No, not solved",
     "rejected_hint": "We go on, with the same person.",
+    "rejected_remedy_hint": "We look at it again.",
     "rate": "How did we do?",
     "rate_hint": "All of this is optional.",
     "csat": "How satisfied are you overall?",
@@ -55,12 +61,14 @@ ENGLISH: Mapping[str, str] = {
     "thanks_rejected_text": "The matter is open again, and the person who knows it goes on with it.",
     "thanks_rating": "Thank you for your answer.",
     "thanks_rating_text": "We have kept it with this receipt.",
+    "is_silence": "We heard nothing more from you, so the matter was closed.",
+    "is_silence_text": "If it is not solved, please write to us again where you wrote before, and we go on with it.",
     "is_confirmed": "You confirmed this result.",
     "is_confirmed_text": "The matter is closed.",
     "is_rejected": "You told us that it is not solved.",
     "is_rejected_text": "The matter was opened again.",
     "is_superseded": "The matter was taken up again.",
-    "is_superseded_text": "This receipt is no longer the latest one; we send you a new one when the work is done.",
+    "is_superseded_text": "This receipt is no longer the latest one: you get a new one each time the work is done.",
     "conflict": "This was answered before.",
     "conflict_text": "The first answer counts. If you see it differently now, please write to us again.",
     "progress_eyebrow": "Your request",
@@ -74,7 +82,7 @@ ENGLISH: Mapping[str, str] = {
     "step_received": "Received",
     "step_working": "In hand",
     "step_result": "Result",
-    "step_closed": "Confirmed",
+    "step_closed": "Closed",
     "step_done": "done",
     "step_current": "now",
     "step_todo": "to come",
@@ -108,6 +116,7 @@ ENGLISH: Mapping[str, str] = {
     "see_receipt": "Open the receipt",
     "receipt_pending": "Waiting for your answer",
     "receipt_confirmed": "Confirmed by you",
+    "receipt_silence": "Closed, as we heard nothing more from you",
     "receipt_rejected": "Not solved, you said",
     "receipt_superseded": "Taken up again",
     "attachment": "Attachment: {name}",
@@ -133,7 +142,16 @@ ENGLISH: Mapping[str, str] = {
     "unknown_text": "Perhaps a part of it is missing. Please copy the whole link from our message, or write to us again.",
     "expired_title": "This link has expired",
     "expired_text": "For your safety our links work for a limited time only. Please write to us if you still need anything.",
-    "refused_title": "We could not take your answer",
+    "refused_title": "We could not take what you sent",
+    "refused_text": "A part of it could not be read. Please go back and send it again.",
+    "large_title": "That was too much at once",
+    "large_text": "Please go back, and send a shorter text or smaller files.",
+    "often_title": "Please wait a moment",
+    "often_text": "A lot has come in within a short time. Please go back and send it again in a few minutes.",
+    "foreign_title": "This form cannot be sent from here",
+    "foreign_text": "It came from a page that we do not know. Please open the form on our own page and send it from there.",
+    "busy_title": "We cannot take it just now",
+    "busy_text": "That is our fault, and does not last. Please go back and send it again in a few minutes.",
     "in_time": "in {span}",
     "ago": "{span} ago",
     "now": "now",
@@ -153,10 +171,13 @@ CHINESE: Mapping[str, str] = {
     "outcome": "问题解决了吗？",
     "remedy": "我们的补救措施",
     "remedy_outcome": "现在解决了吗？",
+    "remedy_intro": "您此前表示不满意，我们已采取补救措施。请告诉我们是否有帮助。",
     "confirmed": "已解决",
     "confirmed_hint": "我们将结案。",
+    "confirmed_remedy_hint": "此事项保持结案。",
     "rejected": "未解决",
     "rejected_hint": "由同一位同事继续处理。",
+    "rejected_remedy_hint": "我们会再次跟进。",
     "rate": "请评价我们的服务",
     "rate_hint": "以下内容均为选填。",
     "csat": "您对本次服务的总体满意度？",
@@ -190,12 +211,14 @@ CHINESE: Mapping[str, str] = {
     "thanks_rejected_text": "此事项已重新打开，由熟悉情况的同事继续处理。",
     "thanks_rating": "感谢您的反馈。",
     "thanks_rating_text": "我们已将其记录在这张反馈单中。",
+    "is_silence": "我们未再收到您的答复，此事项已结案。",
+    "is_silence_text": "如问题尚未解决，请通过原来的方式再次联系我们，我们会继续处理。",
     "is_confirmed": "您已确认此处理结果。",
     "is_confirmed_text": "此事项已结案。",
     "is_rejected": "您已告知我们问题尚未解决。",
     "is_rejected_text": "此事项已重新打开。",
     "is_superseded": "此事项已重新处理。",
-    "is_superseded_text": "这不是最新的反馈单；处理完毕后，我们会再发一张给您。",
+    "is_superseded_text": "这不是最新的反馈单；每次处理完毕，我们都会再发一张给您。",
     "conflict": "这张反馈单此前已答复。",
     "conflict_text": "以第一次答复为准。如果您现在有不同意见，请再次联系我们。",
     "progress_eyebrow": "您的事项",
@@ -209,7 +232,7 @@ CHINESE: Mapping[str, str] = {
     "step_received": "已受理",
     "step_working": "处理中",
     "step_result": "处理完毕",
-    "step_closed": "您已确认",
+    "step_closed": "已结案",
     "step_done": "已完成",
     "step_current": "当前",
     "step_todo": "待进行",
@@ -243,6 +266,7 @@ CHINESE: Mapping[str, str] = {
     "see_receipt": "查看反馈单",
     "receipt_pending": "等待您的答复",
     "receipt_confirmed": "您已确认",
+    "receipt_silence": "未再收到您的答复，已结案",
     "receipt_rejected": "您表示未解决",
     "receipt_superseded": "已重新处理",
     "attachment": "附件：{name}",
@@ -268,7 +292,16 @@ CHINESE: Mapping[str, str] = {
     "unknown_text": "链接可能不完整。请从我们的消息中复制完整链接，或再次联系我们。",
     "expired_title": "此链接已过期",
     "expired_text": "为了您的安全，链接仅在有限时间内有效。如仍有需要，请联系我们。",
-    "refused_title": "无法接受您的答复",
+    "refused_title": "无法接收您提交的内容",
+    "refused_text": "部分内容无法读取。请返回后重新提交。",
+    "large_title": "提交的内容过大",
+    "large_text": "请返回，缩短文字或选择较小的文件后再提交。",
+    "often_title": "请稍候",
+    "often_text": "短时间内提交次数过多。请几分钟后返回重新提交。",
+    "foreign_title": "无法从此处提交表单",
+    "foreign_text": "提交来自我们不认识的页面。请在我们自己的页面上打开表单后提交。",
+    "busy_title": "暂时无法接收",
+    "busy_text": "这是我们的问题，很快就会恢复。请几分钟后返回重新提交。",
     "in_time": "{span}后",
     "ago": "{span}前",
     "now": "现在",
@@ -283,6 +316,27 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
+
+
+_CHINESE_LETTER = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_KANA = re.compile(r"[\u3040-\u30ff]")
+_HANGUL = re.compile(r"[\uac00-\ud7af]")
+_LATIN_WORD = re.compile(r"[A-Za-zÀ-ɏ]+")
+
+
+def tongue(written: str, page: Language) -> Markup:
+    """The `lang` attribute of what a person wrote, where it is not in the language of the page: a voice that reads it aloud
+    has to know. Told by the letters, so of those in Latin letters only that they are not Chinese."""
+    words, chinese = len(_LATIN_WORD.findall(written)), len(_CHINESE_LETTER.findall(written))
+    if _KANA.search(written):
+        found = "ja"
+    elif _HANGUL.search(written):
+        found = "ko"
+    elif chinese > words:
+        found = "zh"
+    else:
+        found = "en" if words else page
+    return Markup() if found == page else Markup(' lang="{}"').format("zh-Hans" if found == "zh" else found)
 
 
 def when(moment: datetime, language: Language) -> str:

@@ -43,7 +43,12 @@ async def _complain(team: Team, chief: Desk, side: Side) -> str:
     here, who = f"/complaints/{matter}", team.agent["token"]
     named = await team.server.api("GET", here, token=who)
     assert (named["progress"], named["complainant"] is None) == ("registered", False)
-    what = {"what": "A leg broke.", "product": _product(side), "demands": "A new leg.", "anonymous": True}
+    what: dict[str, Any] = {
+        "what": "A leg broke.",
+        "product": _product(side),
+        "demands": "A new leg.",
+        "anonymous": True,
+    }
     assert (await team.server.change(here, **what, occurred_at="2026-11-20T08:00:00Z"))["complainant"] is None
     chain: list[dict[str, Any]] = []
     for why in reversed(WHYS):
@@ -114,7 +119,7 @@ async def _compensate(team: Team, chief: Desk, side: Side, matter: str) -> None:
     task = await _opened(chief, matter, "low_score")
     late = await chief.expect("recovery.overdue", lambda frame: frame["task"]["cause"] == "low_score")
     assert task.endswith(late["task"]["id"])
-    money = {"remedy": "compensation", "amount": "25", "currency": "EUR"}
+    money: dict[str, Any] = {"remedy": "compensation", "amount": "25", "currency": "EUR"}
     done = await team.server.change(task, state="done", text=REMEDY, **money)
     assert done["asked_at"] is not None
     asked = await side.read(REMEDY)

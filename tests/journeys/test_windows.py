@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any
 
@@ -77,7 +78,51 @@ async def test_outside_the_window_a_template_goes_and_nothing_else(team: Team) -
         await team.desk.expect(
             "message.status", lambda frame: frame["message_id"] == failed["id"] and frame["status"] == "sent"
         )
+        await the_receipt_goes_by_a_template(team, graph, channel, person, conversation["id"])
     await graph.stop()
+
+
+async def the_receipt_goes_by_a_template(
+    team: Team, graph: GraphServer, channel: dict[str, Any], person: str, conversation_id: str
+) -> None:
+    """The provider refuses our own words, takes those that it has approved, and brings the press of a button in them."""
+    kept = {"name": "solved", "language": "en", "body": "We did this: {{1}} Is it solved?"}
+    await team.server.api("POST", f"/channels/{channel['id']}/templates", kept)
+    buttons = {"variables": ["resolution"], "buttons": ["confirmed", "rejected", "link"]}
+    named = {"name": "solved", "language": "en", **buttons}
+    own = {"language": "en", "channel_type": "whatsapp", "text": "{link}", "provider_template": named}
+    await team.server.api("POST", "/receipt-templates", own)
+    graph.script, before = [refusal(131047)], len(graph.raw)
+    await steps.resolve(team, conversation_id)
+    async with asyncio.timeout(60):
+        while len(graph.raw) == before:
+            graph.arrived.clear()
+            await graph.arrived.wait()
+    log = (await team.server.api("GET", f"/conversations/{conversation_id}/messages"))["items"]
+    refused, sent = [item for item in log if item["kind"] == "receipt"]
+    assert (refused["text"].startswith("http"), refused["error_code"]) == (True, "window-closed")
+    assert sent["text"] == f"We did this: {steps.RECEIPT['resolution']} Is it solved?"
+    answers = graph.sent[-1][1]["template"]["components"][1]["parameters"][0]["payload"]
+    assert (
+        graph.raw[-1]
+        == (
+            f'{{"messaging_product":"whatsapp","recipient_type":"individual","to":"{person}","type":"template","template":'
+            f'{{"name":"solved","language":{{"code":"en"}},"components":[{{"type":"body","parameters":'
+            f'[{{"type":"text","text":"{steps.RECEIPT["resolution"]}"}}]}},'
+            f'{{"type":"button","sub_type":"quick_reply","index":"0","parameters":[{{"type":"payload","payload":"{answers}"}}]}},'
+            f'{{"type":"button","sub_type":"quick_reply","index":"1","parameters":[{{"type":"payload","payload":'
+            f'"{answers.replace(":y:", ":n:")}"}}]}},'
+            f'{{"type":"button","sub_type":"url","index":"2","parameters":[{{"type":"text","text":'
+            f'"{refused["text"].rpartition("/")[2]}"}}]}}]}},"biz_opaque_callback_data":"{sent["id"]}"}}'
+        ).encode()
+    )
+    told = WHATSAPP.said(person, "Yes, solved")
+    [message] = told["entry"][0]["changes"][0]["value"]["messages"]
+    message |= {"type": "button", "button": {"payload": answers, "text": "Yes, solved"}}
+    del message["text"]
+    async with httpx.AsyncClient() as client:
+        assert await post(client, channel["webhook_url"], told) == 200
+    await team.desk.expect("conversation.closed", lambda frame: frame["conversation_id"] == conversation_id)
 
 
 async def test_refused_credentials_pause_the_account_until_they_are_mended(team: Team) -> None:

@@ -131,10 +131,9 @@ async def test_identities_that_are_refused(site: Site) -> None:
         passport(""),
         "not a token",
     ):
-        widget = site.tab(identity=identity)
-        await widget.connect()
-        assert (await widget.expect("error"))["code"] == "identity-invalid"
-        assert await widget.wait_closed() == 4401
+        async with site.tab(identity=identity).knocking() as widget:
+            assert (await widget.expect("error"))["code"] == "identity-invalid"
+            assert await widget.wait_closed() == 4401
 
 
 async def test_a_message_at_the_very_moment_of_the_login(site: Site) -> None:
@@ -144,7 +143,11 @@ async def test_a_message_at_the_very_moment_of_the_login(site: Site) -> None:
         if turn % 3:
             async with site.tab(identity=passport(user)):
                 pass  # known already
-        async with site.tab() as one, site.tab(visitor_token=one.welcome["visitor_token"]) as two:
+        async with (
+            site.tab() as one,
+            site.tab(visitor_token=one.welcome["visitor_token"]) as two,
+            AsyncExitStack() as later,
+        ):
             token, sent = one.welcome["visitor_token"], []
             if turn % 2:
                 sent.append(await one.command("message.send", client_message_id="0", text="0"))
@@ -154,7 +157,7 @@ async def test_a_message_at_the_very_moment_of_the_login(site: Site) -> None:
                 for number in range(4)
                 for name, tab in (("a", one), ("b", two))
             ]
-            answers, _ = await asyncio.gather(asyncio.gather(*talk), named.open())
+            answers, _ = await asyncio.gather(asyncio.gather(*talk), later.enter_async_context(named))
             sent += answers
             last = await named.command("message.send", client_message_id="z", text="z")
             assert {answer["conversation_id"] for answer in sent} == {last["conversation_id"]}
@@ -167,7 +170,6 @@ async def test_a_message_at_the_very_moment_of_the_login(site: Site) -> None:
             contact = (await site.server.api("GET", f"/conversations/{last['conversation_id']}"))["contact"]
             assert {item["kind"] for item in await _identities(site, contact["id"])} == {"user", "visitor"}
             assert len(await site.conversations(contact["id"])) == 1
-            await named.close()
 
 
 async def _identities(site: Site, contact_id: str) -> list[dict[str, str]]:
@@ -185,12 +187,11 @@ async def test_several_browsers_log_in_as_one_at_once(site: Site, tabs: AsyncExi
         for browser in browsers
         for _ in range(2)
     ]
-    await asyncio.gather(*(tab.open() for tab in named))
+    await asyncio.gather(*(tabs.enter_async_context(tab) for tab in named))
     contacts = {tab.welcome["contact"]["id"] for tab in named}
     final = await named[0].command("message.send", client_message_id="z", text="the last one")
     for tab in (*browsers, *named):
         await tab.expect("message.created", said("the last one"))
-        await tab.close() if tab in named else None
     [contact] = {(await site.server.api("GET", f"/contacts/{contact_id}"))["id"] for contact_id in contacts}
     found = await site.conversations(contact)
     assert len(found) == 4
@@ -293,10 +294,8 @@ async def test_a_cursor_from_before_a_merge(site: Site, tabs: AsyncExitStack) ->
     await site.server.api("POST", f"/contacts/{contacts[0]}/merge", {"into": contacts[1]}, token=token)
     await site.answer(sent[0]["conversation_id"], "after")
     for tab, answer, texts in ((one, sent[0], ["hello", "before", "after"]), (two, sent[1], ["hello"])):
-        back = Widget(
-            site.server.socket_base, site.channel_id, visitor_token=tab.welcome["visitor_token"], cursor=tab.cursor
-        )
-        await back.open()
+        browser = {"visitor_token": tab.welcome["visitor_token"]}
+        back = await tabs.enter_async_context(site.tab(**browser, cursor=tab.cursor))
         await back.expect("resync_required")
         fresh = await back.expect("welcome")
         assert fresh["conversation"]["id"] == answer["conversation_id"]
@@ -304,21 +303,17 @@ async def test_a_cursor_from_before_a_merge(site: Site, tabs: AsyncExitStack) ->
         await site.answer(answer["conversation_id"], "and now")
         await back.expect("message.created", said("and now"))
         assert "business" not in str(back.frames)
-        resumed = Widget(
-            site.server.socket_base, site.channel_id, visitor_token=tab.welcome["visitor_token"], cursor=fresh["cursor"]
-        )
-        await resumed.open()
+        resumed = await tabs.enter_async_context(site.tab(**browser, cursor=fresh["cursor"]))
         await resumed.expect("message.created", said("and now"))
         assert not [frame for frame in resumed.frames if frame["type"] == "resync_required"]
-        await back.close()
-        await resumed.close()
 
 
 async def test_a_site_without_a_secret_knows_nobody(site: Site) -> None:
     channel = await site.server.make_channel("webchat", {"allowed_origins": []}, queue_id=site.queue_id)
-    widget = Widget(site.server.socket_base, channel["id"], identity=passport("x", secret=SECRET))
-    await widget.connect()
-    assert (await widget.expect("error"))["code"] == "identity-invalid"
+    async with Widget(
+        site.server.socket_base, channel["id"], identity=passport("x", secret=SECRET)
+    ).knocking() as widget:
+        assert (await widget.expect("error"))["code"] == "identity-invalid"
     with pytest.raises(Refused):
         async with site.tab() as tab:
             await tab.command("typing")
@@ -363,7 +358,6 @@ async def test_a_named_user_has_the_language_they_write_in(site: Site) -> None:
 
 
 async def test_a_wrong_claim_is_named_to_the_site(site: Site) -> None:
-    widget = Widget(site.server.socket_base, site.channel_id, identity=passport("x", email="nobody"))
-    await widget.connect()
-    error = await widget.expect("error")
+    async with site.tab(identity=passport("x", email="nobody")).knocking() as widget:
+        error = await widget.expect("error")
     assert (error["code"], error["field"]) == ("identity-invalid", "email")

@@ -67,10 +67,10 @@ async def _visitors(url: str, channel_id: str) -> int:
 
 
 async def _refused(widget: Widget) -> dict[str, Any]:
-    await widget.connect()
-    error = await widget.expect("error")
-    assert (error["code"], error["retry_after"] > 0) == ("rate-limited", True)
-    assert await widget.wait_closed() == 1013
+    async with widget.knocking():
+        error = await widget.expect("error")
+        assert (error["code"], error["retry_after"] > 0) == ("rate-limited", True)
+        assert await widget.wait_closed() == 1013
     return error
 
 

@@ -87,12 +87,9 @@ async def test_a_cut_in_mid_stream_leaves_no_gap_and_no_twin(site: Site) -> None
 
     writing = asyncio.create_task(answers())
     while "40" not in seen:
-        tab = site.tab(visitor_token=token, cursor=cursor)
-        await tab.open()
-        await tab.expect("message.created")
-        assert tab._socket is not None
-        tab._socket.transport.abort()  # not a goodbye: the network is gone
-        await tab.wait_closed()
+        async with site.tab(visitor_token=token, cursor=cursor) as tab:
+            await tab.expect("message.created")
+            await tab.abort()
         seen += [frame["message"]["text"] for frame in tab.events if frame["type"] == "message.created"]
         cursor = tab.cursor
         assert "resync_required" not in [frame["type"] for frame in tab.frames]
@@ -184,9 +181,8 @@ async def test_words_that_look_like_an_address_of_a_file_stay_words(site: Site) 
 @pytest.mark.parametrize("origin", ["https://shop.example", "HTTPS://Shop.Example:443", None])
 async def test_sites_on_the_list(site: Site, origin: str | None) -> None:
     channel = await site.server.make_channel("webchat", {"allowed_origins": ["https://shop.example"]})
-    widget = Widget(site.server.socket_base, channel["id"])
-    await widget.open(origin=origin)
-    await widget.close()
+    async with Widget(site.server.socket_base, channel["id"]).knocking(origin=origin) as widget:
+        await widget.expect("welcome")
 
 
 @pytest.mark.parametrize(
@@ -194,8 +190,7 @@ async def test_sites_on_the_list(site: Site, origin: str | None) -> None:
 )
 async def test_sites_that_are_not(site: Site, origin: str) -> None:
     channel = await site.server.make_channel("webchat", {"allowed_origins": ["https://shop.example"]})
-    widget = Widget(site.server.socket_base, channel["id"])
-    await widget.connect(origin=origin)
-    assert (await widget.expect("error"))["code"] == "origin-not-allowed"
-    assert await widget.wait_closed() == 4401
+    async with Widget(site.server.socket_base, channel["id"]).knocking(origin=origin) as widget:
+        assert (await widget.expect("error"))["code"] == "origin-not-allowed"
+        assert await widget.wait_closed() == 4401
     assert [frame["type"] for frame in widget.frames] == ["error"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,10 +63,24 @@ class Client:
 
     async def open(self, *, origin: Any = None) -> Self:
         await self.connect(origin=origin)
-        self.welcome = await self.expect("welcome")
+        try:
+            self.welcome = await self.expect("welcome")
+        except BaseException:
+            await self.close()
+            raise
         return self
 
+    @asynccontextmanager
+    async def knocking(self, *, origin: Any = None) -> AsyncIterator[Self]:
+        """For who may not be welcome. Ours is closed with the block, whatever the server does."""
+        await self.connect(origin=origin)
+        try:
+            yield self
+        finally:
+            await self.close()
+
     async def connect(self, *, origin: Any = None) -> None:
+        """Say hello, and no more: whoever calls this closes it, too."""
         self._socket = await connect(self.base + self.path, max_size=None, compression=None, origin=origin)
         self._reader = asyncio.create_task(self._read())
         await self.send({"type": "hello", **self.hello})
@@ -142,6 +157,7 @@ class Client:
         async with asyncio.timeout(within), self._arrived:
             while self.closed is None:
                 await self._arrived.wait()
+        await self.close()
         return self.closed
 
     async def command(self, type: str, **fields: Any) -> Frame:

@@ -11,21 +11,27 @@ from uuid import UUID
 from app.channels.base import Outgoing, SendError, SendFailure, Sent
 
 Outcome = Literal["confirmed", "rejected"]
-_LETTERS: dict[Outcome, str] = {"confirmed": "y", "rejected": "n"}
-_OUTCOMES: dict[str, Outcome] = {letter: outcome for outcome, letter in _LETTERS.items()}
+About = Literal["result", "remedy"]
+_LETTERS: dict[tuple[Outcome, About], str] = {
+    ("confirmed", "result"): "y",
+    ("rejected", "result"): "n",
+    ("confirmed", "remedy"): "h",
+    ("rejected", "remedy"): "f",
+}
+_MEANT = {letter: meant for meant, letter in _LETTERS.items()}
 # With the title behind it, where a provider gives nothing else back.
-_PAYLOAD = re.compile(r"(rt:([yn]):([0-9a-f]{32}))(?: (\S[^\n]{0,60}))?")
+_PAYLOAD = re.compile(r"(rt:([ynhf]):([0-9a-f]{32}))(?: (\S[^\n]{0,60}))?")
 
 
-def payload_of(cycle_id: UUID, outcome: Outcome) -> str:
-    """37 characters: every provider carries them."""
-    return f"rt:{_LETTERS[outcome]}:{cycle_id.hex}"
+def payload_of(cycle_id: UUID, outcome: Outcome, about: About = "result") -> str:
+    """37 characters: every provider carries them. `about`: whether it is solved, or whether what was made good helped."""
+    return f"rt:{_LETTERS[outcome, about]}:{cycle_id.hex}"
 
 
-def read(payload: str) -> tuple[UUID, Outcome] | None:
-    """The resolution and the answer; None for what is not ours."""
+def read(payload: str) -> tuple[UUID, Outcome, About] | None:
+    """The resolution, the answer and the question; None for what is not ours."""
     found = _PAYLOAD.fullmatch(payload)
-    return (UUID(found[3]), _OUTCOMES[found[2]]) if found else None
+    return (UUID(found[3]), *_MEANT[found[2]]) if found else None
 
 
 def pressed(data: Any) -> str | None:

@@ -1,13 +1,9 @@
-"""The receipt on its way to the customer: in their language, in the form of the channel that carries it now.
-
-Where a channel takes only texts that its provider has approved now, it goes as one of those. Where the matter's own channel
-does not carry it at all, it goes by the next one on which the customer is known: each channel once.
-"""
+"""The feedback receipt, written in the customer's language and handed over to whoever carries it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -15,25 +11,14 @@ from sqlalchemy import text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.channels.receipts import Outcome, payload_of
-from app.conversations import approved, plans, queries, replies, ways
+from app.channels.receipts import About
+from app.conversations import approved, carrying, queries
 from app.conversations.approved import Approved
-from app.conversations.plans import Plan
-from app.conversations.ways import Way
-from app.delivery import reach, unreached
-from app.delivery.reach import Reach
-from app.errors import Invalid
 from app.events import shapes
-from app.feedback import policy, receipt, receipt_approved, receipt_words
+from app.feedback import receipt, receipt_approved, receipt_words
 from app.feedback.receipt_words import Written
 from app.models import Agent, Conversation, Message, ReceiptTemplate, ResolutionCycle
-from app.models.words import DeliveryStatus, MessageKind
 
-_ILL = "account-broken"
-_BESIDE_MENU_BYTES = 1024
-_IS_ILL = text(
-    "SELECT EXISTS (SELECT 1 FROM channel_state WHERE channel_id = :channel AND state IN ('reauth', 'broken'))"
-)
 _TRIED = text(
     "SELECT channel_id FROM message WHERE conversation_id = :conversation AND kind = 'receipt' "
     "AND content->'receipt'->>'id' = :cycle AND coalesce(content->>'reminder', '0') = :reminder"
@@ -41,26 +26,32 @@ _TRIED = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """What there is to say, before it is known by which channel."""
+class Receipt:
+    """A carrying.Letter. `reminder` counts how often it is asked about again; 0: for the first time."""
 
     cycle: ResolutionCycle
     values: Mapping[str, str]
     templates: Sequence[ReceiptTemplate]
-    reminder: bool
+    reminder: int
+    about: About = "result"
 
     def on(self, channel_type: str) -> Written:
         known = {"language": self.cycle.language, "channel_type": channel_type}
-        own = receipt_words.choose(self.templates, **known, reminder=self.reminder)
-        return receipt_words.write(own, self.values, **known, survey=self.cycle.survey_asked, reminder=self.reminder)
+        again = self.reminder > 0
+        own = receipt_words.choose(self.templates, **known, reminder=again)
+        return receipt_words.write(own, self.values, **known, survey=self.cycle.survey_asked, reminder=again)
+
+    def short(self) -> str:
+        return receipt.short_text(language=self.cycle.language, url=self.values["link"], reminder=self.reminder > 0)
 
     async def approved(self, session: AsyncSession, channel_id: UUID, channel_type: str) -> Approved | None:
         known = {"language": self.cycle.language, "channel_type": channel_type}
-        given = receipt_approved.fitting(self.templates, **known, reminder=self.reminder)
+        given = receipt_approved.fitting(self.templates, **known, reminder=self.reminder > 0)
         return await approved.first(session, channel_id, given, self.values, cycle_id=self.cycle.id)
 
-    def short(self) -> str:
-        return receipt.short_text(language=self.cycle.language, url=self.values["link"], reminder=self.reminder)
+    def kept(self) -> dict[str, Any]:
+        again = {"reminder": self.reminder} if self.reminder else {}
+        return {"receipt": shapes.receipt(self.cycle, self.values["link"]), **again}
 
 
 async def language_for(session: AsyncSession, contact_language: str | None, problem: str) -> str:
@@ -78,60 +69,25 @@ async def send(
     url: str,
     reminder: bool = False,
 ) -> Message:
-    """By the matter's own channel, else by the next that carries it; where none does, it is stored as failed, which the
-    desk sees. The caller holds the conversation."""
-    letter = await _letter(session, conversation, cycle, url, reminder=reminder)
-    own = await _by_own(session, conversation, letter)
-    if own.why is None:
-        return await _store(session, conversation, letter, own, agent)
-    other = await _by_another(session, conversation, letter, passed={conversation.channel_id})
-    if other is None:
-        return await _store(session, conversation, letter, own, agent)
-    return await _store(session, conversation, letter, other, agent, instead=own.why)
+    """As carrying.send does it. The caller holds the conversation."""
+    letter = await _letter(session, conversation, cycle, url, reminder=cycle.reminders if reminder else 0)
+    return await carrying.send(session, conversation, letter, agent=agent)
 
 
-async def send_again(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, url: str) -> bool:
-    """After its channel said that it did not arrive (`unreached`): by the matter's own, where that takes a text that its
-    provider has approved, else by the next one. False where none is left."""
-    lost = await session.get(Message, cycle.unreached) if cycle.unreached is not None else None
-    cycle.unreached = None
-    session.add(cycle)
-    if lost is None or lost.status != DeliveryStatus.FAILED:
-        return False
-    asked = str(lost.content.get("reminder", "0"))
-    key = {"conversation": conversation.id, "cycle": str(cycle.id), "reminder": asked}
+async def send_again(
+    session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, lost: Message, url: str
+) -> bool:
+    """As carrying.send_again does it."""
+    reminder = int(lost.content.get("reminder", 0))
+    key = {"conversation": conversation.id, "cycle": str(cycle.id), "reminder": str(reminder)}
     tried = set((await session.execute(_TRIED, key)).scalars())
-    letter = await _letter(session, conversation, cycle, url, reminder=asked != "0")
-    if lost.error_code == reach.WINDOW_CLOSED and lost.channel_id == conversation.channel_id:
-        own = await _by_own(session, conversation, letter)
-        if own.approved is not None and own.why is None and "template" not in lost.content:
-            await _store(session, conversation, letter, own, None, number=asked)
-            return True
-    other = await _by_another(session, conversation, letter, passed=tried)
-    if other is None:
-        return False
-    await _store(session, conversation, letter, other, None, instead=_why_lost(lost), number=asked)
-    return True
-
-
-def _why_lost(lost: Message) -> str:
-    return "template-refused" if lost.error_code == unreached.REFUSED else lost.error_code or "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """A way, what is said on it, and `why` it cannot carry that now. With `approved` it is said in those words."""
-
-    plan: Plan
-    channel_type: str
-    written: Written
-    why: str | None = None
-    approved: Approved | None = None
+    letter = await _letter(session, conversation, cycle, url, reminder=reminder)
+    return await carrying.send_again(session, conversation, letter, lost=lost, tried=tried)
 
 
 async def _letter(
-    session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, url: str, *, reminder: bool
-) -> Letter:
+    session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, url: str, *, reminder: int
+) -> Receipt:
     contact = await queries.contact_of(session, conversation)
     values = {
         "name": " ".join((contact.name or "").split()),
@@ -141,105 +97,4 @@ async def _letter(
         "commitment": cycle.commitment.strip(),
         "link": url,
     }
-    return Letter(cycle, values, (await session.exec(select(ReceiptTemplate))).all(), reminder)
-
-
-async def _by_own(session: AsyncSession, conversation: Conversation, letter: Letter) -> _Choice:
-    way = await ways.find(session, conversation, claim=True)
-    kind = (way.channel_type if way else None) or conversation.channel_type
-    written = letter.on(kind)
-    if way is None:
-        plan = await plans.make(session, conversation, kind=MessageKind.RECEIPT, text=letter.short())
-        return _Choice(plan, kind, written, plan.why_not.code if plan.why_not else None)
-    return await _fitting(session, conversation, letter, way, kind)
-
-
-async def _fitting(
-    session: AsyncSession, conversation: Conversation, letter: Letter, way: Way, channel_type: str
-) -> _Choice:
-    """In its own words where the channel carries them, else in those that its provider has approved."""
-    known = await reach.of(session, conversation, channel_id=way.channel_id, identity_id=way.identity_id)
-    choice = _in_words(letter, known, way, channel_type)
-    if choice.why == reach.WINDOW_CLOSED and reach.why_not(known, by_agent=False, template=True) is None:
-        found = await letter.approved(session, way.channel_id, channel_type)
-        if found is not None:
-            choice = replace(choice, plan=Plan(way), why=None, approved=found)
-    if choice.why is None and (await session.execute(_IS_ILL, {"channel": way.channel_id})).scalar_one():
-        return replace(choice, why=_ILL)  # without another it waits there
-    return choice
-
-
-def _in_words(letter: Letter, known: Reach, way: Way, channel_type: str) -> _Choice:
-    """With all of them, or with few where the channel does not carry them."""
-    full = letter.on(channel_type)
-    few = Written(full.subject, letter.short(), full.question, full.yes, full.no)
-    choice = _Choice(Plan(way), channel_type, full)
-    for written in (full, few):
-        try:
-            needs = plans.fit(known.can, written.text)
-        except Invalid as error:
-            choice = _Choice(Plan(way, error), channel_type, written, error.code)
-            continue
-        menu = known.can.window_count is not None and len(written.text.encode()) > _BESIDE_MENU_BYTES
-        why = reach.why_not(known, by_agent=False, template=False, needs=needs + int(menu))
-        choice = _Choice(Plan(way, why), channel_type, written, why.code if why else None)
-        if why is None:
-            break
-    return choice
-
-
-async def _by_another(
-    session: AsyncSession, conversation: Conversation, letter: Letter, *, passed: Collection[UUID]
-) -> _Choice | None:
-    order = letter.cycle.policy.get("receipt_channels", policy.SHIPPED.receipt_channels)
-    async for way in ways.others(session, conversation, order=order, passed=passed):
-        assert way.channel_type is not None
-        choice = await _fitting(session, conversation, letter, way, way.channel_type)
-        if choice.why is None:
-            return choice
-    return None
-
-
-async def _store(
-    session: AsyncSession,
-    conversation: Conversation,
-    letter: Letter,
-    choice: _Choice,
-    agent: Agent | None,
-    *,
-    instead: str | None = None,
-    number: str | None = None,
-) -> Message:
-    cycle, written, way = letter.cycle, choice.written, choice.plan.way
-    if choice.plan.why_not is None and way is not None and way.identity_id is not None:
-        cycle.reached_at = way.identity_id
-        session.add(cycle)
-    content: dict[str, Any] = {"receipt": shapes.receipt(cycle, letter.values["link"]), **_form(cycle, choice)}
-    if letter.reminder:
-        content["reminder"] = int(number) if number is not None else cycle.reminders
-    if instead is not None:
-        content["instead"] = {"channel_type": conversation.channel_type, "why": instead, "by": choice.channel_type}
-    return await replies.send(
-        session,
-        conversation,
-        author=agent,
-        kind=MessageKind.RECEIPT,
-        text=choice.approved.text if choice.approved is not None else written.text,
-        subject=written.subject,
-        content=content,
-        plan=choice.plan,
-    )
-
-
-def _form(cycle: ResolutionCycle, choice: _Choice) -> dict[str, Any]:
-    """What goes beside the text: buttons to answer by, or the approved text with its own."""
-    if (found := choice.approved) is not None:
-        buttons = [asdict(button) for button in found.template.buttons]
-        named = {"name": found.template.name, "language": found.template.language}
-        return {"template": {**named, "parameters": list(found.template.parameters)}, "buttons": buttons}
-    titles: dict[Outcome, str] = {"confirmed": choice.written.yes, "rejected": choice.written.no}
-    choices = [
-        {"title": title, "payload": payload_of(cycle.id, outcome), "query": f"outcome={outcome}"}
-        for outcome, title in titles.items()
-    ]
-    return {"question": choice.written.question, "choices": choices}
+    return Receipt(cycle, values, (await session.exec(select(ReceiptTemplate))).all(), reminder)

@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import asking, closing, queries
+from app.conversations import asking, closing, queries, remedying
 from app.db import Database
-from app.models import Conversation, ResolutionCycle
-from app.models.words import ConversationStatus, CycleState
+from app.models import Conversation, Message, ResolutionCycle
+from app.models.words import ConversationStatus, CycleState, DeliveryStatus
 
 BATCH = 100
 _DUE = text(
@@ -47,17 +47,22 @@ class Confirmer:
         return max(seconds, 0 if held else _BUSY_S)
 
     async def _send_again(self, session: AsyncSession, conversation: Conversation) -> None:
-        """A receipt that did not arrive, by another channel; of what is settled meanwhile nobody is asked any more."""
+        """What did not arrive, by another channel; of what is settled meanwhile nobody is asked any more."""
         found = await session.exec(
             select(ResolutionCycle)
             .where(col(ResolutionCycle.conversation_id) == conversation.id, col(ResolutionCycle.unreached).is_not(None))
             .execution_options(populate_existing=True)
         )
         for cycle in found.all():
-            if cycle.state == CycleState.PENDING and conversation.status == ConversationStatus.RESOLVED:
-                await asking.send_again(session, conversation, cycle, url=self._link(cycle.id))
+            lost = await session.get(Message, cycle.unreached)
             cycle.unreached = None
             session.add(cycle)
+            if lost is None or lost.status != DeliveryStatus.FAILED:
+                continue
+            if "recovery" in lost.content:
+                await remedying.ask_again(session, conversation, cycle, lost=lost, url=self._link(cycle.id))
+            elif cycle.state == CycleState.PENDING and conversation.status == ConversationStatus.RESOLVED:
+                await asking.send_again(session, conversation, cycle, lost=lost, url=self._link(cycle.id))
 
     async def _settle(self, session: AsyncSession, conversation: Conversation) -> None:
         """What is due now that nobody else can answer meanwhile; the database's clock decides."""

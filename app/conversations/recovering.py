@@ -13,15 +13,14 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.clock import now
-from app.conversations import closing, queries, replies
+from app.conversations import closing, queries, remedying
 from app.db import Database
 from app.errors import ConversationClosed
 from app.events.log import Actor
-from app.feedback import collect, policy, recovery, recovery_words
+from app.feedback import collect, policy, recovery
 from app.feedback.recovery_states import TO_DO
 from app.models import Conversation, RecoveryTask, ResolutionCycle
-from app.models.words import ConversationStatus, DeliveryStatus, MessageKind, RecoveryCause, RecoveryState
+from app.models.words import ConversationStatus, RecoveryCause, RecoveryState
 
 BATCH = 100
 REASON = "recovery_failed"
@@ -56,7 +55,7 @@ async def change(
     """
     changed = await recovery.change(session, conversation, task, given, actor=actor)
     if "state" in changed and task.state == RecoveryState.DONE and conversation.status == ConversationStatus.CLOSED:
-        await _ask(session, conversation, task, link=link)
+        await remedying.ask(session, conversation, task, link=link)
     return changed
 
 
@@ -128,40 +127,3 @@ async def _late(session: AsyncSession, conversation: Conversation, at: datetime)
         .execution_options(populate_existing=True)
     )
     return found.all()
-
-
-async def _ask(
-    session: AsyncSession, conversation: Conversation, task: RecoveryTask, *, link: Callable[[UUID], str]
-) -> None:
-    """On their own channel. Who rated us anonymously is not asked: the question would tell the agents of the matter."""
-    cycle = await queries.newest_cycle(session, conversation)
-    if cycle is None or await _anonymous(session, task):
-        return
-    contact = await queries.contact_of(session, conversation)
-    message = await replies.send(
-        session,
-        conversation,
-        author=None,
-        kind=MessageKind.RECEIPT,
-        text=recovery_words.question(
-            language=cycle.language,
-            text=task.text or "",
-            url=link(cycle.id),
-            name=contact.name,
-            amount=task.amount,
-            currency=task.currency,
-        ),
-        subject=recovery_words.subject(language=cycle.language, subject=conversation.subject),
-        content={"recovery": {"task_id": str(task.id), "remedy": task.remedy}},
-    )
-    if message.status != DeliveryStatus.FAILED:
-        task.asked_at = now()
-        session.add(task)
-
-
-async def _anonymous(session: AsyncSession, task: RecoveryTask) -> bool:
-    if task.cause != RecoveryCause.LOW_SCORE or task.cycle_id is None:
-        return False
-    cycle = await session.get_one(ResolutionCycle, task.cycle_id)
-    response = await collect.response_of(session, cycle)
-    return response is not None and response.anonymous

@@ -22,7 +22,8 @@ _NOTE = text(
     "UPDATE resolution_cycle r SET unreached = m.id FROM message m "
     "WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.kind = 'receipt' AND m.status = 'failed' "
     "AND (m.error_code <> :refused OR m.content ? 'template') "
-    "AND r.conversation_id = m.conversation_id AND r.id::text = m.content->'receipt'->>'id' AND r.state = 'pending' "
+    "AND r.conversation_id = m.conversation_id AND (r.id::text = m.content->'receipt'->>'id' AND r.state = 'pending' "
+    "OR r.id::text = m.content->'recovery'->>'cycle_id') "
     "RETURNING r.id"
 )
 

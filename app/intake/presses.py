@@ -17,7 +17,6 @@ from app.db import Database
 from app.errors import AlreadyAnswered
 from app.feedback.survey import Answer
 from app.feedback.understand import understand
-from app.models.words import CycleState
 from app.routing import offers
 
 FOREIGN = "a button of a receipt that is not theirs"
@@ -27,14 +26,18 @@ _PRESSED = text(
     "JOIN conversation c ON c.id = r.conversation_id JOIN contact_identity i ON i.contact_id = c.contact_id "
     "WHERE r.id = :cycle AND i.channel_id = :channel AND i.kind = :kind AND i.value = :value"
 )
-# Who has a matter of their own open there means that one. Ratings may come for a while after it is settled.
+# Who has a matter of their own open there means that one. Ratings may come for a while after it is settled. `asked`: of a
+# closed matter, whether what was made good helped.
 _REACHED = text("""
-    SELECT r.id, r.number, r.state, r.conversation_id
+    SELECT r.id, r.number, r.conversation_id, r.state <> 'pending' AND asked.task IS NULL AS settled
     FROM contact_identity i
     JOIN resolution_cycle r ON r.reached_at = coalesce(i.same_as, i.id)
     JOIN conversation c ON c.id = r.conversation_id AND c.cycle = r.number
+    LEFT JOIN LATERAL (SELECT t.id AS task FROM recovery_task t
+                       WHERE t.conversation_id = c.id AND c.status = 'closed' AND t.state = 'done'
+                       AND t.asked_at IS NOT NULL LIMIT 1) asked ON true
     WHERE i.channel_id = :channel AND i.kind = :kind AND i.value = :value
-    AND (r.state = 'pending' OR r.decided_at > now() - interval '7 days')
+    AND (r.state = 'pending' OR asked.task IS NOT NULL OR r.decided_at > now() - interval '7 days')
     AND NOT EXISTS (SELECT 1 FROM conversation o WHERE o.identity_id = coalesce(i.same_as, i.id)
                     AND o.channel_id = i.channel_id AND o.status <> 'closed')
     ORDER BY r.created_at DESC LIMIT 1
@@ -78,7 +81,7 @@ async def meant(database: Database, channel_id: UUID, message: InboundMessage) -
         row = (await session.execute(_REACHED, who)).one_or_none()
     if row is None:
         return None
-    understood = understand(message.text, settled=row.state != CycleState.PENDING)
+    understood = understand(message.text, settled=row.settled)
     if understood is None:
         return None
     said = understood.answer.model_dump(exclude_none=True) if understood.answer else {}
@@ -89,10 +92,10 @@ async def _pressed(database: Database, payload: str, who: Mapping[str, Any]) -> 
     found = receipts.read(payload)
     if found is None:
         return None
-    cycle_id, outcome = found
+    cycle_id, outcome, about = found
     async with database.begin() as session:
         row = (await session.execute(_PRESSED, {**who, "cycle": cycle_id})).one_or_none()
-    return _meant(row, "button", {"outcome": outcome}, _BUTTON) if row is not None else None
+    return _meant(row, "button", {"outcome": outcome, "about": about}, _BUTTON) if row is not None else None
 
 
 def _meant(row: Any, rule: str, said: Mapping[str, Any], via: str) -> Meant:

@@ -269,8 +269,9 @@ def press(name: str) -> InboundMessage:
 def test_a_press_says_which_receipt_it_answers(name: str) -> None:
     found = press(name)
     assert (found.pressed, found.text) == (YES, "已解决")
-    assert receipts.read(YES) == (CYCLE, "confirmed")
-    assert receipts.read(NO) == (CYCLE, "rejected")
+    assert receipts.read(YES) == (CYCLE, "confirmed", "result")
+    assert receipts.read(NO) == (CYCLE, "rejected", "result")
+    assert receipts.read(receipts.payload_of(CYCLE, "rejected", "remedy")) == (CYCLE, "rejected", "remedy")
 
 
 @pytest.mark.parametrize(("payload", "pressed"), [(YES, YES), ("Stop promotions", None)])

@@ -438,6 +438,6 @@ def test_the_question_in_both_languages() -> None:
         assert word in said
         assert "Mei Li" in said
         assert said.endswith("\nhttp://x")
-    assert recovery_words.subject(language="zh", subject="a\nb") == "现在解决了吗？a b"
+    assert recovery_words.subject_of(language="zh", subject="a\nb") == "现在解决了吗？a b"
     amounts = ["0", "10", "12.5", "1000000", "0.125"]
     assert [recovery_words.plain(Decimal(each)) for each in amounts] == ["0", "10", "12.50", "1000000", "0.125"]

@@ -85,6 +85,14 @@ class Matter:
             held.sqlmodel_update(fields)
             session.add(held)
 
+    async def switch_off(self) -> None:
+        """Its channel."""
+        async with self.database.begin() as session:
+            conversation = await session.get_one(Conversation, self.conversation_id)
+            channel = await session.get_one(Channel, conversation.channel_id)
+            channel.active = False
+            session.add(channel)
+
     async def conversation(self) -> Conversation:
         async with self.database.begin() as session:
             return await session.get_one(Conversation, self.conversation_id)

@@ -16,7 +16,9 @@ const say = Object.fromEntries(Object.entries({
   failed: ["Not sent", "未发送"], typing: ["is writing…", "正在输入…"], team: ["Service", "客服"], joined: ["takes care of you", "为您服务"],
   asked: ["Is it solved?", "问题解决了吗？"], yes: ["Yes, it is solved", "已解决"], no: ["No, not solved", "未解决"],
   stars: ["How satisfied are you? (5 = very)", "您的满意度？（5 = 非常满意）"], comment: ["Anything to add?", "您还有什么想告诉我们的？"],
-  thanks: ["Thank you for your answer", "感谢您的反馈"], file: ["Attachment", "附件"],
+  thanks: ["Thank you for your answer", "感谢您的反馈"], already: ["This was answered before; the first answer counts", "此前已答复，以第一次答复为准"],
+  settled: ["No answer is needed any more", "无需再答复"], choose: ["Please choose an answer first", "请先选择"],
+  again: ["No connection, please try again in a moment", "网络已断开，请稍后重试"], log: ["Messages", "消息"], news: ["New message", "新消息"], file: ["Attachment", "附件"],
 }).map(([key, pair]) => [key, pair[chinese ? 1 : 0]]));
 
 /* What is kept in the browser; one that keeps nothing still chats. */
@@ -50,32 +52,34 @@ const CSS = `:host{all:initial}
 *{box-sizing:border-box;font:15px/1.45 system-ui,"PingFang SC","Microsoft YaHei",sans-serif}
 [hidden]{display:none!important}
 .box{position:fixed;z-index:2147483000;right:20px;bottom:20px;color:#17212b;display:grid;justify-items:end;gap:12px}
-button{cursor:pointer;border:0;border-radius:10px;padding:8px 14px;font-weight:600}
+button{cursor:pointer;border:1px solid transparent;border-radius:10px;padding:8px 14px;font-weight:600}
 :focus-visible{outline:3px solid #1a56db;outline-offset:2px}
 .launch{width:60px;height:60px;border-radius:50%;padding:0;box-shadow:0 6px 40px #10203047;position:relative}
 .count{position:absolute;top:-4px;right:-4px;min-width:22px;border-radius:11px;background:#a3261b;font-size:13px}
-.panel{width:min(370px,95vw);height:min(560px,80vh);background:#fff;border-radius:16px;overflow:hidden;display:grid;grid-template-rows:auto 1fr auto;box-shadow:0 6px 40px #10203047}
-header,.mine,button{background:#0b6b63;color:#fff}header{padding:12px 8px 12px 16px;display:flex;justify-content:space-between;align-items:center}
-h2,p{margin:0}h2{font-size:17px;font-weight:700}header p,small,.info{font-size:13px}header button{font-size:22px}
-header :focus-visible{outline-color:#fff;outline-offset:-3px}
+.panel{width:min(370px,calc(100vw - 40px));height:min(560px,calc(100vh - 112px));background:#fff;border:1px solid transparent;border-radius:16px;overflow:hidden;display:grid;grid-template-rows:auto 1fr auto;box-shadow:0 6px 40px #10203047}
+@media(max-height:480px){.panel{position:fixed;inset:4px;width:auto;height:auto}}
+.unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.head,.mine,button{background:#0b6b63;color:#fff}.head{padding:12px 8px 12px 16px;display:flex;justify-content:space-between;align-items:center}
+h2,p{margin:0}h2{font-size:17px;font-weight:700}.head p,small,.info{font-size:13px}.head button{font-size:22px}
+.head :focus-visible{outline-color:#fff;outline-offset:-3px}
 .log{overflow-y:auto;padding:16px;background:#f1f4f6;display:flex;flex-direction:column;gap:8px}
 .line{max-width:86%;padding:8px 12px;border-radius:14px;background:#fff;align-self:flex-start;border-bottom-left-radius:4px}
 .line.mine{align-self:flex-end;background:#0b6b63;border-radius:14px 14px 4px}
 .line p{white-space:pre-wrap;overflow-wrap:anywhere}a{color:inherit}
 small,.info{color:#56636f}.mine small{color:#d7efec}.info{align-self:center;text-align:center}small[role]{color:#a3261b}
 .ask{background:#fff;border:1.5px solid #0b6b63;border-radius:14px;padding:12px;display:grid;gap:10px}
-fieldset{border:0;margin:0;padding:0}legend{font-weight:700;padding:0}.ask label{display:block}.stars{display:flex;gap:12px}
+fieldset{border:0;margin:0;padding:0}legend{font-weight:700;padding:0}.ask label{display:block;padding:3px 0}.stars{display:flex;gap:12px}
 textarea{width:100%;resize:none;border:1.5px solid #768390;border-radius:10px;padding:8px 10px;color:inherit;background:#fff}
 .bar{display:grid;grid-template-columns:1fr auto;gap:8px;padding:10px;border-top:1px solid #d9e0e6;align-items:end}`;
 const status = make("p", { role: "status" }, "…");
 const typing = make("p", { class: "info" });
-const log = make("div", { class: "log", role: "log", tabindex: 0, "aria-label": say.title }, make("p", { class: "info" }, say.hello), typing);
+const log = make("div", { class: "log", role: "log", tabindex: 0, "aria-label": say.log }, make("p", { class: "info" }, say.hello), typing);
 const input = make("textarea", { rows: 2, maxlength: 10000, placeholder: say.write, "aria-label": say.write });
 const panel = make("section", { class: "panel", role: "dialog", "aria-label": say.title, lang: chinese ? "zh-Hans" : "en" },
-  make("header", {}, make("div", {}, make("h2", {}, say.title), status), make("button", { "aria-label": say.close, onclick: () => show(false) }, "×")),
+  make("div", { class: "head" }, make("div", {}, make("h2", {}, say.title), status), make("button", { "aria-label": say.close, onclick: () => show(false) }, "×")),
   log, make("form", { class: "bar", onsubmit: (event) => { event.preventDefault(); write(); } }, input, make("button", {}, say.send)));
-const count = make("span", { class: "count" });
-const launch = make("button", { class: "launch", "aria-label": say.open, "aria-expanded": false, onclick: () => show(panel.hidden) }, count);
+const news = make("p", { class: "unseen", role: "status", lang: panel.lang }), count = make("span", { class: "count" });
+const launch = make("button", { class: "launch", "aria-label": say.open, lang: panel.lang, "aria-expanded": false, onclick: () => show(panel.hidden) }, count);
 launch.insertAdjacentHTML("afterbegin", '<svg width="28" viewBox="0 0 24 24" fill="none" stroke="#fff" stroke-width="2" aria-hidden="true"><path d="M4 5h16v11H10l-5 4v-4H4z"/></svg>');
 panel.hidden = typing.hidden = count.hidden = true;
 panel.addEventListener("keydown", (event) => { if (event.key === "Escape") show(false); });
@@ -87,6 +91,7 @@ const show = (open) => {
   panel.hidden = !open;
   count.hidden = true;
   unread = 0;
+  news.textContent = "";
   launch.setAttribute("aria-expanded", open);
   launch.setAttribute("aria-label", open ? say.close : say.open);
   (open ? input : launch).focus();
@@ -103,6 +108,13 @@ const place = (element, time) => {
   log.insertBefore(element, [...log.children].find((other) => (other.dataset.time || "") > time) || typing);
   if (atEnd) log.scrollTop = log.scrollHeight;
 };
+/* What stands where it belongs is not put there again: the log is read aloud. */
+const keptInPlace = (element, time) => {
+  if ((element.previousElementSibling.dataset.time || "") > time || (element.nextElementSibling.dataset.time || LAST) < time) return false;
+  element.dataset.time = time;
+  if (time !== LAST && time > newest) newest = time;
+  return true;
+};
 const inform = (text) => place(make("p", { class: "info" }, text), newest);
 
 /* Messages */
@@ -115,9 +127,11 @@ const line = (message, note) => {
   const element = make("div", { class: mine ? "line mine" : "line" }, make("p", {}, ...words),
     ...(message.attachments || []).map((file) => make("p", {}, link(file.url, `${say.file}: ${file.name}`))),
     make("small", {}, note || (mine ? say.sent : message.author?.name || say.team)));
-  known?.remove();
-  shown.set(key, element);
-  place(element, message.created_at || LAST);
+  if (known?.textContent !== element.textContent || !keptInPlace(known, message.created_at || LAST)) {
+    known?.remove();
+    shown.set(key, element);
+    place(element, message.created_at || LAST);
+  }
   if (mine && message.id) dequeue(message.client_message_id);
   if (!mine) current.top = Math.max(current.top, message.seq);
   return known;
@@ -140,6 +154,7 @@ const write = () => {
   tellTyping(false);
   submit(name);
 };
+const why = (answer) => chinese ? say.failed : `${say.failed}: ${answer.detail}`;
 const dequeue = (name) => local.set(`queue:${name}`, null);
 const submit = (name) => {
   const item = parsed(local.get(`queue:${name}`));
@@ -150,7 +165,7 @@ const submit = (name) => {
     if (answer.type === "ok") foot.textContent = say.sent;
     else if (["rate-limited", "unavailable"].includes(answer.code)) return setTimeout(submit, 1000 * (answer.retry_after || 2), name);
     else if (answer.code === "internal-error") return;
-    else foot.textContent = `${say.failed}: ${answer.detail}`;
+    else foot.textContent = why(answer);
     dequeue(name);
   });
 };
@@ -165,26 +180,39 @@ const tellTyping = (on) => {
 input.addEventListener("input", () => tellTyping(true));
 
 /* The receipt's question */
-let card;
-const forget = () => { local.set("receipt", null); card?.remove(); card = null; };
+let card, waiting = false;
+const forget = () => {
+  local.set("receipt", null);
+  if (card?.contains(root.activeElement)) input.focus();
+  card?.remove();
+  card = null;
+};
 const ask = (receipt) => {
   if (!receipt || card?.dataset.id === receipt.id) return;
   forget();
   local.set("receipt", JSON.stringify(receipt));
   const radio = (name, value, label) => make("label", {}, make("input", { type: "radio", name, value }), ` ${label}`);
-  const error = make("small", { role: "alert" });
-  card = make("form", { class: "ask", "data-id": receipt.id },
-    make("fieldset", {}, make("legend", {}, say.asked), radio("outcome", "confirmed", say.yes), radio("outcome", "rejected", say.no)),
-    make("fieldset", {}, make("legend", {}, say.stars), make("div", { class: "stars" }, ...[1, 2, 3, 4, 5].map((star) => radio("csat", star, star)))),
+  const error = make("small", { role: "alert", id: "wrong" });
+  const stars = make("fieldset", {}, make("legend", {}, say.stars), make("div", { class: "stars" }, ...[1, 2, 3, 4, 5].map((star) => radio("csat", star, star))));
+  card = make("form", { class: "ask", "data-id": receipt.id, "aria-label": say.asked },
+    make("fieldset", { "aria-describedby": "wrong" }, make("legend", {}, say.asked), radio("outcome", "confirmed", say.yes), radio("outcome", "rejected", say.no)),
+    ...(receipt.survey === false ? [] : [stars]),
     make("label", {}, say.comment, make("textarea", { name: "comment", rows: 2, maxlength: 4000 })), error, make("button", {}, say.send));
   card.addEventListener("submit", (event) => {
     event.preventDefault();
-    const answer = Object.fromEntries([...new FormData(card)].filter((pair) => pair[1]));
-    if (ready) command({ type: "feedback.submit", receipt_id: receipt.id, ...answer }, (result) => {
-      if (result.type !== "ok" && result.code !== "already-answered") { error.textContent = result.detail; return; }
+    const answer = Object.fromEntries([...new FormData(card)].filter((pair) => pair[1].trim()));
+    const empty = !Object.keys(answer).length;
+    error.textContent = empty ? say.choose : ready ? "" : say.again;
+    if (empty) card.querySelector("input").focus();
+    if (empty || !ready || waiting) return;
+    waiting = true;
+    command({ type: "feedback.submit", receipt_id: receipt.id, about: "result", ...answer }, (result) => {
+      waiting = false;
+      const already = result.code === "already-answered";
+      if (result.type !== "ok" && !already) { error.textContent = why(result); return; }
       forget();
-      inform(result.detail || say.thanks);
-    }); else error.textContent = say.offline;
+      inform(already ? say.already : say.thanks);
+    });
   });
   place(card, LAST);
 };
@@ -227,8 +255,13 @@ const on = {
     count.textContent = ++unread;
     count.hidden = false;
     launch.setAttribute("aria-label", `${say.open} (${unread})`);
+    news.textContent = `${say.news} (${unread})`;
   },
-  "conversation.updated"(frame) { if (frame.conversation.status !== "resolved") forget(); },
+  "conversation.updated"(frame) {
+    if (frame.conversation.status === "resolved") return;
+    if (card && !waiting) inform(say.settled);
+    forget();
+  },
   "agent.joined"(frame) { inform(`${frame.agent.name} ${say.joined}`); },
   "feedback.requested"(frame) { ask(frame.receipt); },
   typing(frame) {
@@ -243,7 +276,7 @@ const on = {
 const lost = (which, wait) => {
   if (which !== socket) return;
   socket = null;
-  ready = false;
+  ready = waiting = false;
   clearInterval(beat);
   answers.clear();
   status.textContent = stopped ? say.stopped : say.offline;
@@ -272,7 +305,7 @@ document.addEventListener("visibilitychange", () => { markRead(); if (!document.
 const host = make("div", {}), root = host.attachShadow({ mode: "open" }), sheet = new CSSStyleSheet();
 sheet.replaceSync(CSS);
 root.adoptedStyleSheets = [sheet];
-root.append(make("div", { class: "box" }, panel, launch));
+root.append(make("div", { class: "box" }, panel, launch, news));
 const mount = () => { document.body.append(host); connect(); };
 document.body ? mount() : addEventListener("DOMContentLoaded", mount);
 })();

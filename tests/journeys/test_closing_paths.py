@@ -1,5 +1,5 @@
-"""What follows when a customer is not content, on their own channel: a complaint put on record and worked through, contacts
-that were promised, and what was made good twice, each time by their own word."""
+"""What follows when a customer is not content, on their own channel or the one that stands in for it: a complaint put on
+record and worked through, contacts that were promised, and what was made good twice, each time by their own word."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import pytest
 from tests.journeys import steps
 from tests.journeys.conftest import Team
 from tests.journeys.sides import Mail, OfficialAccount, Side, Site, WhatsApp, policy
+from tests.journeys.test_mail import text_of
+from tests.support.meta import refusal
 from tests.support.sockets import Desk, Frame
 
 REMEDY = "A voucher for your next order."
@@ -31,6 +33,44 @@ async def test_what_follows_when_it_is_not_solved(team: Team, chief: Desk, kind:
         await _work_on(team, chief, side, matter)
         await _compensate(team, chief, side, matter)
         await _file(team, side, matter)
+
+
+async def test_by_mail_where_their_window_is_closed(team: Team, chief: Desk) -> None:
+    """WhatsApp refuses the receipt, so it goes by mail, as does every other question; what they answer there counts."""
+    async with WhatsApp(team) as phone, Mail(team) as mail:
+        matter = await _known_by_both(team, phone, mail)
+        await policy(team, recovery_due_s=0.3)
+        phone.graph.script = [refusal(131047)]
+        await steps.resolve(team, matter)
+        [_, second] = await mail.receipts(2)
+        assert steps.RECEIPT["resolution"] in text_of(second)
+        await mail.answer(second, "rejected")
+        reopened = await team.desk.expect("conversation.reopened", lambda frame: frame["conversation_id"] == matter)
+        assert (reopened["reason"], reopened["conversation"]["owner_id"]) == ("rejected", team.agent["id"])
+        await steps.resolve(team, matter)
+        await mail.answer((await mail.receipts(3))[2], "confirmed")
+        await team.desk.expect("conversation.closed", lambda frame: frame["conversation_id"] == matter)
+        await _compensate(team, chief, mail, matter)
+        kept = (await team.server.api("GET", f"/conversations/{matter}/messages?limit=100"))["items"]
+        told = [(item.get("error_code"), item.get("instead")) for item in kept if item["kind"] == "receipt"]
+        instead = {"channel_type": "whatsapp", "why": "window-closed", "by": "email"}
+        assert told == [("window-closed", None), (None, instead), (None, instead), (None, instead)]
+        assert phone.graph.sent == []
+
+
+async def _known_by_both(team: Team, phone: WhatsApp, mail: Mail) -> str:
+    """Somebody with an open matter on WhatsApp, who has had one by mail before."""
+    before, question = f"The lamp is dark {mail.person}", f"The door is scratched {phone.person}"
+    await mail.write(before)
+    over = await steps.take(team, before)
+    await steps.resolve(team, over["id"])
+    await mail.answer((await mail.receipts(1))[0], "confirmed")
+    await team.desk.expect("conversation.closed", lambda frame: frame["conversation_id"] == over["id"])
+    await phone.write(question)
+    matter = await steps.take(team, question)
+    one = {"into": matter["contact_id"]}
+    await team.server.api("POST", f"/contacts/{over['contact_id']}/merge", one)
+    return str(matter["id"])
 
 
 async def _complain(team: Team, chief: Desk, side: Side) -> str:
@@ -127,7 +167,7 @@ async def _compensate(team: Team, chief: Desk, side: Side, matter: str) -> None:
     async with httpx.AsyncClient() as browser:
         page = await browser.get(team.server.base + urlsplit(steps.link_in(asked)).path)
         assert REMEDY in page.text
-    await side.write(side.words["confirmed"])
+    await side.answer((await side.receipts(3))[2] if side.buttons else asked, "confirmed")
     await _recovered(chief, task)
     assert (await team.server.api("GET", f"/conversations/{matter}"))["status"] == "closed"
     assert not [frame for frame in team.desk.events if frame["type"].startswith("recovery.")]

@@ -9,8 +9,6 @@ import pytest
 from tests.journeys import steps
 from tests.journeys.conftest import Team
 from tests.journeys.sides import Mail, OfficialAccount, Side, Site, WeCom, WhatsApp, policy
-from tests.journeys.test_mail import text_of
-from tests.support.meta import refusal
 
 Json = dict[str, Any]
 KINDS = [Site, Mail, WhatsApp, WeCom, OfficialAccount]
@@ -93,40 +91,3 @@ async def _facts(team: Team, side: Side, matter: str) -> None:
     wanted = {"resolved": 3, "matters": 1, "confirmed": 2, "by_silence": 1, "rejected": 1, "reopened": 2}
     assert {name: total[name] for name in wanted} == wanted
     assert (total["first_contact"], total["ratings"], total["csat_average"]) == (0, 1, 5.0)
-
-
-async def test_by_mail_where_their_window_is_closed(team: Team) -> None:
-    """WhatsApp refuses the receipt, so it goes by mail, as does the next; what they answer by mail counts for the matter."""
-    async with WhatsApp(team) as phone, Mail(team) as mail:
-        matter = await _known_by_both(team, phone, mail)
-        phone.graph.script = [refusal(131047)]
-        await steps.resolve(team, matter)
-        [_, second] = await mail.receipts(2)
-        assert steps.RECEIPT["resolution"] in text_of(second)
-        await mail.answer(second, "rejected")
-        reopened = await team.desk.expect("conversation.reopened", lambda frame: frame["conversation_id"] == matter)
-        assert reopened["reason"] == "rejected"
-        await is_same_owner(team, matter, cycle=2)
-        await steps.resolve(team, matter)
-        await mail.answer((await mail.receipts(3))[2], "confirmed")
-        await team.desk.expect("conversation.closed", lambda frame: frame["conversation_id"] == matter)
-        kept = (await team.server.api("GET", f"/conversations/{matter}/messages?limit=100"))["items"]
-        told = [(item.get("error_code"), item.get("instead")) for item in kept if item["kind"] == "receipt"]
-        instead = {"channel_type": "whatsapp", "why": "window-closed", "by": "email"}
-        assert told == [("window-closed", None), (None, instead), (None, instead)]
-        assert phone.graph.sent == []
-
-
-async def _known_by_both(team: Team, phone: WhatsApp, mail: Mail) -> str:
-    """Somebody with an open matter on WhatsApp, who has had one by mail before."""
-    before, question = f"The lamp is dark {mail.person}", f"The door is scratched {phone.person}"
-    await mail.write(before)
-    over = await steps.take(team, before)
-    await steps.resolve(team, over["id"])
-    await mail.answer((await mail.receipts(1))[0], "confirmed")
-    await team.desk.expect("conversation.closed", lambda frame: frame["conversation_id"] == over["id"])
-    await phone.write(question)
-    matter = await steps.take(team, question)
-    one = {"into": matter["contact_id"]}
-    await team.server.api("POST", f"/contacts/{over['contact_id']}/merge", one)
-    return str(matter["id"])

@@ -110,7 +110,7 @@ are verified, tested by `GET` and answered as each provider does it. **Email** a
 answers it: `outcome` (`confirmed` or `rejected`), `csat` 1-5, `nps` 0-10, `content`, `efficiency`, `attitude` 1-5 each, `comment`, `anonymous`.
 `GET /c/{token}` shows where a matter stands. Forged links are 404, expired ones 410.
 Anonymous answers show no ratings to agents: the event `feedback.received` carries none then; a comment with "not solved" is told, since somebody has to act on it.
-`GET /console` is a small agents' console; `GET /widget/demo?channel_id=...` a page with the widget (`/static/widget.js`).
+`GET /console` is a small agents' console ([console.md](console.md)); `GET /widget/demo?channel_id=...` a page with the widget (`/static/widget.js`).
 
 ## Operations
 

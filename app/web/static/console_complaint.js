@@ -43,8 +43,10 @@ const showRecord = (how) => {
   showDuties();
 };
 $("complaint_open").addEventListener("click", async () => {
-  try { keepRecord(await read(`complaints/${openId}`), { anew: true }); } catch (error) { return say(error.message); }
-  for (const id of ["stepping", "acting"]) $(id).reset();
+  const anew = $("complaint_sheet").dataset.of !== openId; // what was typed and not kept is still there for the same one
+  try { keepRecord(await read(`complaints/${openId}`), { anew }); } catch (error) { return say(error.message); }
+  if (anew) for (const id of ["stepping", "acting"]) $(id).reset();
+  $("complaint_sheet").dataset.of = openId;
   readHouse();
   showSheet("complaint_sheet");
 });

@@ -79,8 +79,8 @@ const showSheet = (id) => {
 };
 for (const sheet of document.querySelectorAll("dialog")) {
   sheet.addEventListener("close", () => {
-    const where = cameFrom.get(sheet);
-    if (where && (document.activeElement === document.body || !document.activeElement)) goBack(where);
+    const where = cameFrom.get(sheet), now = document.activeElement;
+    if (where && (!now || now === document.body || sheet.contains(now))) goBack(where);
   });
   sheet.querySelector("[data-close]").addEventListener("click", () => sheet.close());
 }

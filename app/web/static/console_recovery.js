@@ -57,7 +57,8 @@ const takeTask = async (one) => {
 };
 const openTask = (one) => {
   task = one;
-  showTask({ anew: true });
+  showTask({ anew: $("task_sheet").dataset.of !== one.id });
+  $("task_sheet").dataset.of = one.id;
   readHouse();
   showSheet("task_sheet");
 };

@@ -203,7 +203,7 @@ const showTranscript = () => {
   const list = $("transcript"), lines = transcripts.get(openId), rows = [];
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
   const events = lines ? lines.events.map((item, place) => ({ ...item, place })) : [];
-  const event = (item) => ({ key: `event ${item.place}`, says: item.text, make: () => make("li", { class: "event" }, item.text) });
+  const event = (item) => ({ key: `event ${item.place}`, says: item.text, make: () => make("div", { class: "event" }, item.text) });
   for (const message of lines ? [...lines.messages.values()].sort((one, other) => one.seq - other.seq) : []) {
     while (events.length && events[0].after < message.seq) rows.push(event(events.shift()));
     rows.push({ key: message.id, says: [message.status, message.error, message.attachments.length, message.text, message.deleted, message.call?.state, ...(message.reactions || [])], make: () => line(message) });
@@ -215,6 +215,6 @@ const showTranscript = () => {
 const line = (message) => {
   const kind = { inbound: "line", outbound: "line ours", note: message.whisper ? "line note whisper" : "line note" }[message.direction];
   const foot = [message.whisper ? "whisper" : message.direction === "note" ? "note" : null, message.author.name || message.author.type, new Date(message.created_at).toLocaleString(), message.call?.state, message.status, message.error, message.deleted ? "deleted" : message.edited ? "edited" : null, ...(message.reactions || [])];
-  return make("li", { class: message.mentions?.includes(me.id) ? `${kind} called` : kind }, make("p", {}, message.text),
+  return make("div", { class: message.mentions?.includes(me.id) ? `${kind} called` : kind }, make("p", {}, message.text),
     ...message.attachments.map((file) => make("p", {}, `Attachment: ${file.name}`)), make("small", {}, foot.filter(Boolean).join(" · ")));
 };

@@ -24,10 +24,12 @@ async def response_of(session: AsyncSession, cycle: ResolutionCycle) -> SurveyRe
 async def record(session: AsyncSession, conversation: Conversation, *, cycle: ResolutionCycle, answer: Answer) -> None:
     """One response per cycle: what is given now amends what was given before. The caller holds the conversation.
 
-    Appends `feedback.received`, unless the same was said before.
+    What was said anonymously stays so: the link lies in the conversation, where others than the customer could take it
+    back. Appends `feedback.received`, unless the same was said before.
     """
     response = await response_of(session, cycle) or SurveyResponse(cycle_id=cycle.id)
-    given: dict[str, Any] = {**answer.ratings, "comment": answer.comment, "anonymous": answer.anonymous}
+    anonymous = answer.anonymous or response.anonymous
+    given: dict[str, Any] = {**answer.ratings, "comment": answer.comment, "anonymous": anonymous}
     changes = {name: value for name, value in given.items() if value not in (None, getattr(response, name))}
     news = answer.outcome is not None and answer.outcome != cycle.state
     if not changes and not news:

@@ -209,6 +209,7 @@ def _page(
         token=seen.token,
         question=seen.question,
         remedies=seen.remedies,
+        kept_anonymous=seen.response is not None and seen.response.anonymous,
         rates=seen.cycle.survey_asked or rated or given,
         values={name: str(values.get(name, "")) for name in _KEPT},
         errors=errors,

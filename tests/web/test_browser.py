@@ -44,9 +44,12 @@ async def test_confirms_by_keyboard(app: FastAPI, database: Database, vault: Vau
         await page.keyboard.press("Tab")
         assert await focused(page) is None, "the button has no id"
         await page.keyboard.press("Enter")
-        await page.get_by_text(thanks).first.wait_for()
-        await page.goto(base + made.receipt)
+        await page.get_by_role("status").get_by_text(thanks).wait_for()
+        await page.reload()
+        await page.get_by_role("status").get_by_text(thanks).wait_for()
+        await page.go_back()
         await page.get_by_text(settled).first.wait_for()
+        assert await page.locator("#outcome-confirmed").count() == 0, "the form of before is not shown again"
         assert not [problem for problem in problems if "favicon" not in problem]
     survey, cycle = await made.survey(), await made.cycle()
     assert survey is not None

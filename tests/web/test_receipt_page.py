@@ -12,9 +12,11 @@ import pytest
 from fastapi import FastAPI
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.conversations import closing, queries
 from app.db import Database
 from app.feedback.survey import COMMENT_LIMIT
 from app.ids import new_id
+from app.models import ResolutionCycle
 from app.models.words import ConversationStatus, CycleState
 from app.vault import Vault
 from tests.web import matter as matters
@@ -62,6 +64,71 @@ async def test_looking_changes_nothing(client: httpx.AsyncClient, matter: Matter
             assert answer.status_code == 200
         assert (await client.get(matter.receipt + query, headers=JSON)).json()["state"] == "pending"
     assert await matter.snapshot() == before
+
+
+async def test_no_other_method_does_anything(client: httpx.AsyncClient, matter: Matter) -> None:
+    before = await matter.snapshot()
+    for method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert (await client.request(method, matter.receipt + "?outcome=confirmed")).status_code == 405
+    assert await matter.snapshot() == before
+
+
+async def test_two_tabs_and_the_back_button(client: httpx.AsyncClient, matter: Matter) -> None:
+    """Each tab is told what became of the matter, not what its own form once hoped for."""
+    yes, no = {"about": "result", "outcome": "confirmed"}, {"about": "result", "outcome": "rejected"}
+    assert "the matter is closed" in (await client.post(matter.receipt, data=yes)).text
+    other = await client.post(matter.receipt, data={**no, "comment": "My second thought"})
+    assert (other.status_code, "My second thought" in other.text) == (409, True)
+    await matter.reopen()
+    again = await client.post(matter.receipt, data=yes)
+    assert again.status_code == 200
+    assert "taken up again" in again.text
+    assert "matter is closed" not in again.text
+    await matter.resolve()
+    assert "open again" in (await client.post(matter.receipt, data=no)).text
+    late = matter.receipt
+    await matter.resolve()
+    again = await client.post(late, data=no)
+    assert "You told us that it is not solved." in again.text
+    assert "open again" not in again.text
+    assert (await matter.cycle()).state == CycleState.PENDING, "an answer to an older receipt is none to this one"
+
+
+async def test_who_was_asked_lately_is_not_asked_again(client: httpx.AsyncClient, matter: Matter) -> None:
+    """Not by the page either; what somebody rates of their own accord counts."""
+    assert (await client.get(matter.receipt, headers=JSON)).json()["survey"] is True
+    await client.post(matter.receipt, data={"outcome": "rejected"})
+    await matter.resolve()
+    page = HTMLParser((await client.get(matter.receipt)).text)
+    names = {node.attributes["name"] for node in page.css("form input, form textarea")}
+    assert names == {"outcome", "about", "comment"}
+    assert (await client.get(matter.receipt, headers=JSON)).json()["survey"] is False
+    assert checked((await client.get(matter.receipt + "?csat=5")).text) == {"csat": "5"}
+    settled = HTMLParser((await client.post(matter.receipt, data={"outcome": "confirmed"})).text)
+    assert settled.css_first("form") is None
+    assert (await client.post(matter.receipt, data={"csat": "5"})).status_code == 200
+    survey = await matter.survey()
+    assert survey is not None
+    assert survey.csat == 5
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "heard nothing more"), ("zh", "未再收到您的答复")])
+async def test_silence_is_not_called_a_yes(
+    client: httpx.AsyncClient, matter: Matter, language: str, words: str
+) -> None:
+    async with matter.database.begin() as session:
+        conversation = await queries.lock(session, matter.conversation_id)
+        cycle = await session.get_one(ResolutionCycle, matter.cycle_id)
+        await closing.confirm(session, conversation, cycle, via=closing.SILENCE)
+    for path in (matter.receipt, matter.progress):
+        page = HTMLParser((await client.get(f"{path}?lang={language}")).text)
+        assert words in one(page, "main").text()
+    late = await client.post(
+        f"{matter.receipt}?lang={language}", data={"outcome": "rejected", "comment": "But it is not!"}
+    )
+    assert late.status_code == 409
+    assert words in late.text
+    assert "But it is not!" in late.text
 
 
 async def test_a_one_click_link_only_fills_the_form(client: httpx.AsyncClient, matter: Matter) -> None:
@@ -240,11 +307,17 @@ async def test_an_anonymous_rating_counts_and_is_not_told(client: httpx.AsyncCli
     assert (survey.csat, survey.comment, survey.anonymous) == (1, "Rude.", True)
     [received] = await matter.events("feedback.received")
     assert (received["ratings"], received["comment"], received["anonymous"]) == ({}, None, True)
-    page = await client.get(matter.receipt)
-    assert "Rude." not in page.text
-    assert checked(page.text) == {"anonymous": "true"}
-    shown = (await client.get(matter.receipt, headers=JSON)).json()
-    assert (shown["ratings"]["csat"], shown["comment"], shown["anonymous"]) == (None, None, True)
+    for taken_back in ({}, {"anonymous": "false", "nps": "1"}):
+        if taken_back:
+            await client.post(matter.receipt, data=taken_back)
+        page = await client.get(matter.receipt)
+        assert "Rude." not in page.text
+        assert checked(page.text) == {}
+        assert one(page.text, "input[name=anonymous]").attributes["value"] == "true"
+        shown = (await client.get(matter.receipt, headers=JSON)).json()
+        assert (shown["ratings"]["csat"], shown["comment"], shown["anonymous"]) == (None, None, True)
+    told = await matter.events("feedback.received")
+    assert [event["ratings"] for event in told] == [{}, {}], "whoever has the link cannot take it back"
 
 
 async def test_the_reason_of_an_anonymous_rejection_reaches_who_has_to_act(
@@ -315,9 +388,10 @@ async def test_bodies_that_are_none(client: httpx.AsyncClient, matter: Matter) -
     for content in (b"{", b"[]", b"\xff", b""):
         bad = await client.post(matter.receipt, content=content, headers=json_in)
         assert (bad.status_code, bad.json()["code"]) == (400, "bad-request")
-    upload = await client.post(matter.receipt, files={"outcome": ("a.txt", b"confirmed")})
+    upload = await client.post(matter.receipt + "?lang=zh", files={"outcome": ("a.txt", b"confirmed")})
     assert upload.status_code == 400
-    assert "<h1>" in upload.text
+    assert one(upload.text, "main").text(strip=True).isascii() is False
+    assert "could not" not in upload.text
     assert await matter.snapshot() == before
 
 

@@ -36,6 +36,24 @@ def test_how_far(delta: timedelta, english: str, chinese: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "on_english", "on_chinese"),
+    [
+        ("Both hinges were replaced.", "", ' lang="en"'),
+        ("两个铰链都换了。", ' lang="zh-Hans"', ""),
+        ("My door says 床 on its label", "", ' lang="en"'),
+        ("订单 A-77 的门", ' lang="zh-Hans"', ""),
+        ("ドアが外れました", ' lang="ja"', ' lang="ja"'),
+        ("문이 떨어졌어요", ' lang="ko"', ' lang="ko"'),
+        ("77 / 88", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_what_people_wrote_is_read_aloud_in_its_language(written: str, on_english: str, on_chinese: str) -> None:
+    assert texts.tongue(written, "en") == on_english
+    assert texts.tongue(written, "zh") == on_chinese
+
+
+@pytest.mark.parametrize(
     ("language", "expected"),
     [("en", "22 November 2026, 07:05 UTC"), ("zh", "2026年11月22日 07:05\uff08UTC\uff09")],
 )

@@ -20,7 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import log
 from app.catalog import Catalog, CatalogCache
-from app.conversations import queries, replies
+from app.conversations import queries, replies, ways
 from app.db import Database, part_of
 from app.errors import Problem
 from app.feedback import announcements, notices
@@ -57,13 +57,17 @@ _HOLD = text("""
 _FOLLOW = text(f"""
     WITH page AS MATERIALIZED (
         SELECT v.pos, v.id, v.conversation_id, v.channel_id, v.created_at, CASE v.type
-            WHEN 'conversation.created' THEN 'created'
-            WHEN 'conversation.assigned' THEN CASE WHEN v.payload->>'how' <> 'reopen' THEN 'assigned' END
-            WHEN 'conversation.reopened' THEN CASE WHEN v.actor_type <> 'contact' THEN 'reopened' END
+            WHEN 'conversation.created' THEN ARRAY['created']
+            WHEN 'conversation.assigned' THEN CASE
+                WHEN v.payload->>'how' = 'reopen' THEN NULL
+                WHEN v.payload->>'how' IN ('transfer', 'supervisor') THEN ARRAY['assigned', 'transferred']
+                ELSE ARRAY['assigned'] END
+            WHEN 'conversation.reopened' THEN CASE WHEN v.actor_type <> 'contact' THEN ARRAY['reopened'] END
             WHEN 'conversation.updated' THEN CASE
-                WHEN jsonb_typeof(v.payload->'transfer') = 'object' THEN 'transferred'
-                WHEN v.payload->'changed' ? 'status' AND v.payload->'conversation'->>'status' = 'on_hold' THEN 'on_hold' END
-            END AS news
+                WHEN v.payload->'transfer'->>'queue_id' IS NOT NULL THEN ARRAY['transferred']
+                WHEN v.payload->'changed' ? 'status' AND v.payload->'conversation'->>'status' = 'on_hold'
+                    THEN ARRAY['on_hold'] END
+            END AS found  -- passed to an agent is told once they have taken it: until then nothing has changed hands
         FROM announcement_cursor s
         CROSS JOIN LATERAL (
             SELECT v.* FROM event v WHERE (v.pos, v.id) > (s.pos, s.event_id) AND {_READY}
@@ -75,8 +79,8 @@ _FOLLOW = text(f"""
     ), news AS (
         SELECT conversation_id, bool_or(news = 'created') AS created,
                coalesce(array_agg(DISTINCT news) FILTER (WHERE news <> 'created'), '{{}}') AS changes
-        FROM page
-        WHERE news IS NOT NULL AND channel_id <> ALL(CAST(:silent AS uuid[]))
+        FROM page CROSS JOIN LATERAL unnest(page.found) AS news
+        WHERE channel_id <> ALL(CAST(:silent AS uuid[]))
           AND created_at > now() - make_interval(hours => {_STALE_H})
         GROUP BY conversation_id
     ), kept AS (
@@ -228,12 +232,15 @@ class Announcer:
         contact = await queries.contact_of(session, conversation)
         handler = await session.get(Agent, conversation.assignee_id) if conversation.assignee_id else None
         link = self._link(conversation.id)
+        way = await ways.find(session, conversation, claim=True)
+        account = catalog.channels.get(conversation.channel_id)
         notice = notices.write(
             what,
             own=catalog.announcement_texts,
-            channel_type=conversation.channel_type,
+            channel_type=(way.channel_type if way else None) or conversation.channel_type,
             language=contact.language,
             written=seen.first["text"] if seen.first else "",
+            otherwise=getattr(account.config, "language", None) if account else None,
             link=link,
             name=contact.name,
             subject=conversation.subject,

@@ -76,8 +76,12 @@ def write(
     name: str | None = None,
     subject: str | None = None,
     handler_role: str | None = None,
+    otherwise: str | None = None,
 ) -> Notice:
-    """In the contact's `language`, else in that of what they have `written`; the operator's `own` text comes before ours."""
+    """In the contact's `language`, else in that of what they have `written`, or `otherwise`, when they wrote no word; the
+    operator's `own` text comes before ours."""
+    if not language and not any(map(str.isalpha, written)):
+        language = otherwise
     ours = language_for(language, written)
     found = _own(own, what, channel_type, language or ours) or _own(own, what, channel_type, ours)
     shipped = _SHORT[ours][what] if channel_type in _BRIEF else _WORDS[ours][what]

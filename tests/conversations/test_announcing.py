@@ -166,6 +166,25 @@ async def test_in_chinese_to_who_writes_chinese(street: Street) -> None:
     assert "已收到您的消息" in (await street.told(id))[0].text
 
 
+async def test_a_channel_made_a_moment_ago_is_told_of_by_who_has_not_heard_of_it(
+    street: Street, others: list[Database]
+) -> None:
+    """Another process made the channel; our announcer reads the log before the news of it gets here."""
+    stale = build_context(others[0], street.context.vault, street.context.settings)
+    announcer = Announcer(stale.database, stale.catalog, link=lambda id: f"http://test/c/{id}")
+    await announcer.step()
+    newer = {
+        kind: await open_street(street.context, Channel(type=kind, name=kind, config=config, secrets=""))
+        for kind, config in (("email", {"address": "new@shop.example"}), ("webchat", {}))
+    }
+    assert not {each.account.id for each in newer.values()} & (await stale.catalog.current()).channels.keys()
+    told, silent = await newer["email"].come_in(who="ann"), await newer["webchat"].come_in(who="bob")
+    await announcer.step()
+    await stale.http.aclose()
+    assert await street.kinds(told) == ["acknowledged"]
+    assert await street.kinds(silent) == []
+
+
 async def test_four_processes_acknowledge_once(street: Street, others: list[Database]) -> None:
     """All of it is due, and held by somebody, until all of them look at the same moment."""
     ids = [await street.come_in(who=f"customer{number}") for number in range(12)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from app.feedback.survey import Answer
 from app.models import ClosingPolicy, Message
 from app.models.words import ConversationStatus, CycleState, MessageKind
 from tests.desk.house import Caller
+from tests.web import matter as matters
 from tests.web.matter import Matter
 
 HOUR = 3_600
@@ -116,6 +118,19 @@ async def test_nobody_is_asked_to_rate_us_twice_in_a_month(matter: Matter) -> No
         await matter.reopen()
     assert asked == [True, False, True]
     assert ["rate our service" in message.text for message in await receipts(matter)] == asked
+
+
+async def test_two_matters_resolved_at_once_ask_their_customer_for_one_rating(
+    matter: Matter, others: list[Database]
+) -> None:
+    twin = await matters.make(matter.database, matter.vault)
+    await twin.change(contact_id=matter.contact_id)
+    for _ in range(4):
+        apart = (replace(matter, database=others[0]), replace(twin, database=others[1]))
+        cycles = await asyncio.gather(*(one.resolve() for one in apart))
+        assert sorted(cycle.survey_asked for cycle in cycles) == [False, True]
+        await asyncio.gather(*(one.reopen() for one in apart))
+        await pass_time(matter, 31 * 24 * HOUR)
 
 
 async def test_confirm_reject_reopen_and_silence_at_once_have_one_outcome(

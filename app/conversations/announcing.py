@@ -237,7 +237,8 @@ class Announcer:
         notice = notices.write(
             what,
             own=catalog.announcement_texts,
-            channel_type=(way.channel_type if way else None) or conversation.channel_type,
+            channel_type=conversation.channel_type,
+            by=way.channel_type if way else None,
             language=contact.language,
             written=seen.first["text"] if seen.first else "",
             otherwise=getattr(account.config, "language", None) if account else None,

@@ -77,14 +77,16 @@ def write(
     subject: str | None = None,
     handler_role: str | None = None,
     otherwise: str | None = None,
+    by: str | None = None,
 ) -> Notice:
     """In the contact's `language`, else in that of what they have `written`, or `otherwise`, when they wrote no word; the
-    operator's `own` text comes before ours."""
+    operator's `own` text comes before ours. `by` is the type of channel that it goes out by, where that is another."""
     if not language and not any(map(str.isalpha, written)):
         language = otherwise
     ours = language_for(language, written)
-    found = _own(own, what, channel_type, language or ours) or _own(own, what, channel_type, ours)
-    shipped = _SHORT[ours][what] if channel_type in _BRIEF else _WORDS[ours][what]
+    types = (channel_type, by or channel_type)
+    found = _own(own, what, types, language or ours) or _own(own, what, types, ours)
+    shipped = _SHORT[ours][what] if types[1] in _BRIEF else _WORDS[ours][what]
     line, called = " ".join((subject or "").split()), " ".join((name or "").split())
     line = line if len(line) <= _SUBJECT_LIMIT else line[: _SUBJECT_LIMIT - 1] + "…"
     with_name, without = _GREETINGS[ours]
@@ -99,16 +101,15 @@ def write(
     return Notice(fill(title, values), fill(found.text if found else shipped, values))
 
 
-def _own(own: Sequence[AnnouncementText], what: str, channel_type: str, language: str) -> AnnouncementText | None:
-    """The nearest: the language itself before its base, this type of channel before any."""
+def _own(own: Sequence[AnnouncementText], what: str, types: Sequence[str], language: str) -> AnnouncementText | None:
+    """The nearest: the language itself before its base, these types of channels in their order before any."""
     tags = [language.lower().replace("_", "-")]
     tags += [tags[0].split("-")[0]] if "-" in tags[0] else []
     if known_language(language) == "zh":
         tags.append("zh")
-    fitting = [
-        row for row in own if row.what == what and row.language in tags and row.channel_type in (None, channel_type)
-    ]
-    return min(fitting, key=lambda row: (tags.index(row.language), row.channel_type is None), default=None)
+    places = (*types, None)
+    fitting = [row for row in own if row.what == what and row.language in tags and row.channel_type in places]
+    return min(fitting, key=lambda row: (tags.index(row.language), places.index(row.channel_type)), default=None)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

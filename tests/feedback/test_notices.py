@@ -64,6 +64,35 @@ def test_the_nearest_text_of_the_operator_counts() -> None:
     assert words("zh-Hant", "sms").startswith("我们")
 
 
+def test_what_goes_out_by_another_channel_is_in_the_words_of_both() -> None:
+    def words(*types: str | None, own: bool = True) -> str:
+        rows = [
+            AnnouncementText(what="acknowledged", language="en", channel_type=kind, text=f"{kind} {{link}}")
+            for kind in types
+            if own
+        ]
+        return notices.write(
+            Announced.ACKNOWLEDGED, own=rows, channel_type="form", by="sms", language="en", written="", link=LINK
+        ).text
+
+    assert len(words(own=False)) <= 160, "a text message is short"
+    assert words("sms", None) == f"sms {LINK}"
+    assert words("email", "sms", "form") == f"form {LINK}"
+
+
+def test_who_has_written_no_word_yet_is_answered_in_the_channels_language() -> None:
+    def words(language: str | None, written: str) -> str:
+        what = Announced.ACKNOWLEDGED
+        return notices.write(
+            what, own=[], channel_type="wechat", language=language, written=written, link=LINK, otherwise="zh"
+        ).text
+
+    assert words(None, "").startswith("您好")
+    assert words(None, "123 ?!").startswith("您好")
+    assert words(None, "ok").startswith("Hello")
+    assert words("en", "").startswith("Hello")
+
+
 def test_a_name_is_not_a_template() -> None:
     notice = notices.write(
         Announced.ACKNOWLEDGED,

@@ -21,16 +21,18 @@ from app.models.words import ConversationStatus, DeliveryStatus, RecoveryCause, 
 
 _TRIED = text(
     "SELECT channel_id FROM message WHERE conversation_id = :conversation AND kind = 'receipt' "
-    "AND content->'recovery'->>'task_id' = :task"
+    "AND content->'recovery'->>'task_id' = :task AND content->'recovery'->>'version' = :version"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A carrying.Letter. `cycle` is the matter's newest: its page has the question, too."""
+    """A carrying.Letter. `cycle` is the matter's newest: its page has the question, too. `version` is the task's when it was
+    done: what is done once more is asked about once more, by all ways."""
 
     cycle: ResolutionCycle
     task: RecoveryTask
+    version: int
     name: str | None
     subject: str | None
     url: str
@@ -55,7 +57,7 @@ class Question:
         return None
 
     def kept(self) -> dict[str, Any]:
-        known = {"task_id": str(self.task.id), "cycle_id": str(self.cycle.id)}
+        known = {"task_id": str(self.task.id), "version": self.version, "cycle_id": str(self.cycle.id)}
         return {"recovery": {**known, "remedy": self.task.remedy}}
 
 
@@ -66,7 +68,7 @@ async def ask(
     cycle = await queries.newest_cycle(session, conversation)
     if cycle is None or await _anonymous(session, task):
         return
-    letter = await _letter(session, conversation, cycle, task, link(cycle.id))
+    letter = await _letter(session, conversation, cycle, task, task.version, link(cycle.id))
     message = await carrying.send(session, conversation, letter, agent=None)
     if message.status != DeliveryStatus.FAILED:
         task.asked_at = now()
@@ -82,9 +84,10 @@ async def ask_again(
     over = conversation.status != ConversationStatus.CLOSED or cycle.number != conversation.cycle
     if over or task is None or task.state != RecoveryState.DONE or task.asked_at is None:
         return False
-    key = {"conversation": conversation.id, "task": str(task.id)}
+    version = int(lost.content["recovery"]["version"])
+    key = {"conversation": conversation.id, "task": str(task.id), "version": str(version)}
     tried = set((await session.execute(_TRIED, key)).scalars())
-    letter = await _letter(session, conversation, cycle, task, url)
+    letter = await _letter(session, conversation, cycle, task, version, url)
     if await carrying.send_again(session, conversation, letter, lost=lost, tried=tried):
         return True
     task.asked_at = None
@@ -93,10 +96,15 @@ async def ask_again(
 
 
 async def _letter(
-    session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, task: RecoveryTask, url: str
+    session: AsyncSession,
+    conversation: Conversation,
+    cycle: ResolutionCycle,
+    task: RecoveryTask,
+    version: int,
+    url: str,
 ) -> Question:
     contact = await queries.contact_of(session, conversation)
-    return Question(cycle, task, contact.name, conversation.subject, url)
+    return Question(cycle, task, version, contact.name, conversation.subject, url)
 
 
 async def _anonymous(session: AsyncSession, task: RecoveryTask) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -30,10 +31,14 @@ async def make_good(matter: Matter) -> Message:
     async with matter.database.begin() as session:
         said = Answer.model_validate({"outcome": "confirmed", "csat": "1"})
         await feedback.answer_receipt(session, cycle_id=matter.cycle_id, answer=said, via="test")
+    return await done(matter, **DONE)
+
+
+async def done(matter: Matter, **given: Any) -> Message:
     async with matter.database.begin() as session:
         held = await queries.lock(session, matter.conversation_id)
         task = (await session.exec(select(RecoveryTask))).one()
-        await recovering.change(session, held, task, DONE, actor=SYSTEM, link=lambda id: f"http://test/f/{id}")
+        await recovering.change(session, held, task, given, actor=SYSTEM, link=lambda id: f"http://test/f/{id}")
     return (await receipts(matter))[-1]
 
 
@@ -57,7 +62,7 @@ async def test_in_the_best_form_of_its_own_channel(matter: Matter) -> None:
 
 
 @pytest.mark.parametrize("failure", [SendFailure.WINDOW, SendFailure.RECIPIENT])
-async def test_what_did_not_arrive_goes_by_the_next_and_ends_unasked(
+async def test_what_did_not_arrive_goes_by_the_next_and_in_the_end_nobody_was_asked(
     matter: Matter, confirmer: Confirmer, failure: SendFailure
 ) -> None:
     await open_window(matter)
@@ -74,6 +79,13 @@ async def test_what_did_not_arrive_goes_by_the_next_and_ends_unasked(
     await confirmer.step()
     assert len(await receipts(matter)) == 3, "each channel once"
     assert not await asked_at(matter)
+    await open_window(matter)
+    await done(matter, state="in_progress")
+    again = await done(matter, **DONE)
+    assert again.channel_id == first.channel_id
+    await fail(matter, again, failure)
+    await confirmer.step()
+    assert (await receipts(matter))[-1].channel_id == email, "what is done once more is asked about by all ways"
 
 
 async def asked_at(matter: Matter) -> bool:

@@ -43,7 +43,8 @@ Likelihood = Annotated[int, BeforeValidator(_number), Field(ge=0, le=10)]
 
 
 class Answer(BaseModel):
-    """None means "not given". Without an outcome the ratings are kept and the matter stays as it is.
+    """None means "not given". Without an outcome the ratings are kept and the matter stays as it is; one `about` the remedy
+    needs an outcome.
 
     Raises ValidationError naming the field; `outcome` when nothing at all was given.
     """
@@ -77,7 +78,8 @@ class Answer(BaseModel):
         known = {field: item for field, item in given.items() if item is not None}
         if known.get("about") not in _QUESTIONS:
             known.pop("about", None)
-        return known if known.keys() - {"anonymous", "about"} else {**known, "outcome": _NOTHING}
+        needed = {"outcome"} if known.get("about") == "remedy" else _NAMES.keys() - {"anonymous", "about"}
+        return known if known.keys() & needed else {**known, "outcome": _NOTHING}
 
     @field_validator("outcome", mode="before")
     @classmethod

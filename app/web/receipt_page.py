@@ -56,6 +56,11 @@ class Seen:
         return self.conversation.status in _GOING_ON and self.conversation.cycle == self.cycle.number + 1
 
     @property
+    def rates(self) -> bool:
+        """Whether we ask for a rating; whoever has given one may change it."""
+        return self.cycle.survey_asked or any(getattr(self.response, name, None) is not None for name in RATINGS)
+
+    @property
     def standing(self) -> str | None:
         """The key of the words that say what became of it; None while it is asked about."""
         if self.question:
@@ -76,6 +81,11 @@ class Seen:
         given = {name: getattr(response, name) for name in (*RATINGS, "comment")}
         return {name: value for name, value in given.items() if value is not None}
 
+    @property
+    def filled_in(self) -> dict[str, Any]:
+        """What the form begins with. To a new question belongs a new comment."""
+        return {name: value for name, value in self.said.items() if name != "comment" or self.question != "remedy"}
+
 
 async def show(context: Context, request: Request, token: str) -> Response:
     cycle_id = subject_of(context.vault, "feedback", token)
@@ -83,7 +93,7 @@ async def show(context: Context, request: Request, token: str) -> Response:
         seen = await _look(session, token, cycle_id)
     if wants_json(request):
         return document(_shape(context, seen))
-    return _page(request, seen, values={**seen.said, **_preselected(request)})
+    return _page(request, seen, values={**seen.filled_in, **_preselected(request)})
 
 
 async def answer(context: Context, request: Request, token: str) -> Response:
@@ -109,7 +119,7 @@ async def answer(context: Context, request: Request, token: str) -> Response:
         return _page(request, seen, values={**seen.said, **_typed(given)}, notice=notice, status=problem.status)
     if wants_json(request):
         return document(_shape(context, seen))
-    return _page(request, seen, values=seen.said, notice=_thanks(seen, said))
+    return _page(request, seen, values=seen.filled_in, notice=_thanks(seen, said))
 
 
 def _thanks(seen: Seen, said: Answer) -> str | None:
@@ -150,13 +160,15 @@ async def _refuse(
     async with reading(context.database) as session:
         seen = await _look(session, token, cycle_id)
     wordings = {name: _wording(name, given) for name in errors}
+    if seen.question is None and wordings.pop("outcome", ""):
+        wordings = {"csat" if seen.rates else "comment": "error_nothing"} | wordings
     return _page(request, seen, values=_typed(given), errors=wordings, status=422)
 
 
 def _wording(field: str, given: Mapping[str, Any]) -> str:
     """The key of the sentence that says what is wrong."""
     if field == "outcome":
-        return "error_outcome_word" if given.get("outcome") else "error_outcome"
+        return "error_outcome_word" if given.get("outcome") or given.get("about") == "remedy" else "error_outcome"
     return f"error_{field}" if field in ("nps", "comment", "anonymous") else "error_stars"
 
 
@@ -198,7 +210,6 @@ def _page(
     status: int = 200,
 ) -> Response:
     errors = errors or {}
-    rated = any(getattr(seen.response, name, None) is not None for name in RATINGS)
     given = any(name in values or name in errors for name in (*RATINGS, "anonymous"))
     answered = seen.response is not None and status == 200
     return page(
@@ -210,7 +221,7 @@ def _page(
         question=seen.question,
         remedies=seen.remedies,
         kept_anonymous=seen.response is not None and seen.response.anonymous,
-        rates=seen.cycle.survey_asked or rated or given,
+        rates=seen.rates or given,
         values={name: str(values.get(name, "")) for name in _KEPT},
         errors=errors,
         notice=notice or seen.standing,

@@ -106,6 +106,9 @@ async def test_who_was_asked_lately_is_not_asked_again(client: httpx.AsyncClient
     assert checked((await client.get(matter.receipt + "?csat=5")).text) == {"csat": "5"}
     settled = HTMLParser((await client.post(matter.receipt, data={"outcome": "confirmed"})).text)
     assert settled.css_first("form") is None
+    nothing = await client.post(matter.receipt, data={"comment": " "})
+    assert (nothing.status_code, one(nothing.text, "[role=alert] a").attributes["href"]) == (422, "#comment")
+    assert one(nothing.text, "#comment-error").text() == "Give a rating or a comment."
     assert (await client.post(matter.receipt, data={"csat": "5"})).status_code == 200
     survey = await matter.survey()
     assert survey is not None
@@ -290,6 +293,7 @@ async def test_ratings_do_not_settle_and_may_come_later(client: httpx.AsyncClien
     assert answer.status_code == 200
     assert (await matter.cycle()).state == CycleState.PENDING
     assert checked(answer.text) == {"csat": "3", "nps": "0"}
+    assert "Please also tell us below whether it is solved." in answer.text
     await client.post(matter.receipt, data={"outcome": "confirmed", "csat": "4"})
     answer = await client.post(matter.receipt, data={"attitude": "5"})
     assert answer.status_code == 200

@@ -15,14 +15,19 @@ from app.events.log import SYSTEM
 from app.feedback.survey import Answer
 from app.models import RecoveryTask
 from app.models.words import ConversationStatus
-from tests.web.browser import chromium, served, tab_to
+from tests.web.browser import chromium, focused, served, tab_to
 from tests.web.html import HTMLParser, one
 from tests.web.matter import Matter
 
 JSON = {"Accept": "application/json"}
 WORDS = {
-    "en": ("What we did to make it good", "Is it settled for you now?", "Thank you for telling us"),
-    "zh": ("我们的补救措施", "现在解决了吗？", "感谢您告诉我们"),
+    "en": (
+        "What we did to make it good",
+        "Is it settled for you now?",
+        "Please check your answer",
+        "Thank you for telling us",
+    ),
+    "zh": ("我们的补救措施", "现在解决了吗？", "请检查您填写的内容", "感谢您告诉我们"),
 }
 DONE = {"state": "done", "remedy": "apology", "text": "We are sorry.\nA new hinge is on its way."}
 
@@ -74,7 +79,7 @@ async def test_shown_and_answered(
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_by_keyboard_without_scripts(app: FastAPI, matter: Matter, language: str) -> None:
     """What was made good is there to be read, and has a confirmation of its own, apart from the rating before."""
-    made_good, question, thanks = WORDS[language]
+    made_good, question, check, thanks = WORDS[language]
     await answer(matter, outcome="confirmed", csat=1, comment="Never again.")
     await make_good(matter)
     async with served(app) as base, chromium() as browser:
@@ -85,10 +90,11 @@ async def test_by_keyboard_without_scripts(app: FastAPI, matter: Matter, languag
         assert DONE["text"].splitlines()[1] in await told.inner_text()
         assert await page.get_by_role("group", name=question).get_by_role("radio").count() == 2
         assert await page.locator("#csat-1").is_hidden(), "nobody is asked to rate us again"
-        await tab_to(page, "outcome-confirmed")
+        await page.get_by_role("button").press("Enter")
+        await page.get_by_role("alert").get_by_text(check).wait_for()
+        assert await focused(page) == "outcome-confirmed", "the focus is where the error is"
         await page.keyboard.press("ArrowDown")
         await tab_to(page, "comment")
-        await page.keyboard.press("Control+A")
         await page.keyboard.type("It hangs again.")
         await page.keyboard.press("Tab")
         assert await page.locator("summary:focus").count() == 1

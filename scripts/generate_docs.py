@@ -107,7 +107,8 @@ are verified, tested by `GET` and answered as each provider does it. **Email** a
 ## Pages without an account
 
 `GET /f/{token}` shows a feedback receipt (JSON with `Accept: application/json`); opening it changes nothing. `POST /f/{token}`, as a form or as JSON,
-answers it: `outcome` (`confirmed` or `rejected`), `csat` 1-5, `nps` 0-10, `content`, `efficiency`, `attitude` 1-5 each, `comment`, `anonymous`.
+answers it: `outcome` (`confirmed` or `rejected`), `csat` 1-5, `nps` 0-10, `content`, `efficiency`, `attitude` 1-5 each, `comment`, `anonymous`,
+`about` (`result` or `remedy`: the `question` that was shown; an old answer that comes again is then none to a newer question).
 `GET /c/{token}` shows where a matter stands. Forged links are 404, expired ones 410.
 Anonymous answers show no ratings to agents: the event `feedback.received` carries none then; a comment with "not solved" is told, since somebody has to act on it.
 `GET /console` is a small agents' console ([console.md](console.md)); `GET /widget/demo?channel_id=...` a page with the widget (`/static/widget.js`).

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import announcing
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints import coded
 from app.desk.endpoints.policy_shapes import Match
 from app.desk.endpoints.shared import (
     Body,
@@ -25,14 +26,8 @@ from app.desk.endpoints.shared import (
     Shape,
     Small,
     api_router,
-    change,
-    locked,
     not_null,
     one,
-    page_of,
-    record,
-    require_version,
-    save,
     tag,
 )
 from app.edge import SessionDep
@@ -40,7 +35,7 @@ from app.models import AnnouncementPolicy
 from app.models.progress import CHANGES, Announced
 
 router = api_router("announcements")
-_WHAT = "announcement policy"
+_WHAT = "announcement_policy"
 Span = Annotated[float, Field(gt=0, le=31_536_000, description="seconds")]
 Gap = Annotated[float, Field(ge=0, le=31_536_000, description="seconds")]
 Change = Literal[Announced.ASSIGNED, Announced.ON_HOLD, Announced.TRANSFERRED, Announced.REOPENED]
@@ -118,10 +113,8 @@ async def create_announcement_policy(
 ) -> AnnouncementPolicyShape:
     await _begin_now(session)
     row = AnnouncementPolicy(**given.model_dump())
-    await save(session, row)
-    await record(session, principal, "announcement_policy.created", id=row.id, code=row.code)
+    await coded.created(session, response, principal, row, _WHAT)
     await context.catalog.changed(session)
-    tag(response, row)
     return AnnouncementPolicyShape.model_validate(row)
 
 
@@ -129,20 +122,14 @@ async def create_announcement_policy(
 async def list_announcement_policies(
     session: SessionDep, _: Supervisor, paging: PagingDep, active: bool | None = None, code: str | None = None
 ) -> Page[AnnouncementPolicyShape]:
-    statement = select(AnnouncementPolicy)
-    if active is not None:
-        statement = statement.where(col(AnnouncementPolicy.active) == active)
-    if code is not None:
-        statement = statement.where(col(AnnouncementPolicy.code) == code)
-    rows, cursor = await page_of(session, statement, col(AnnouncementPolicy.id), paging)
-    return Page(items=[AnnouncementPolicyShape.model_validate(row) for row in rows], next_cursor=cursor)
+    return await coded.listed(session, AnnouncementPolicy, AnnouncementPolicyShape, paging, active=active, code=code)
 
 
 @router.get("/announcement-policies/{policy_id}")
 async def get_announcement_policy(
     policy_id: UUID, response: Response, session: SessionDep, _: Supervisor
 ) -> AnnouncementPolicyShape:
-    row = await one(session, AnnouncementPolicy, policy_id, _WHAT)
+    row = await one(session, AnnouncementPolicy, policy_id, _WHAT.replace("_", " "))
     tag(response, row)
     return AnnouncementPolicyShape.model_validate(row)
 
@@ -158,15 +145,10 @@ async def change_announcement_policy(
     context: ContextDep,
 ) -> AnnouncementPolicyShape:
     """Counts from now on, also for what waits for its time."""
-    row = await locked(session, AnnouncementPolicy, policy_id, _WHAT)
-    require_version(request, row)
     if given.active:
         await _begin_now(session)
-    changed = change(row, given.given())
-    await save(session, row, new_version=True)
-    await record(session, principal, "announcement_policy.updated", id=row.id, code=row.code, changed=changed)
+    row = await coded.changed(session, request, response, principal, AnnouncementPolicy, policy_id, given, _WHAT)
     await context.catalog.changed(session)
-    tag(response, row)
     return AnnouncementPolicyShape.model_validate(row)
 
 
@@ -175,10 +157,7 @@ async def deactivate_announcement_policy(
     policy_id: UUID, session: SessionDep, principal: Admin, context: ContextDep
 ) -> None:
     """It is not used any more; without any, customers are told nothing."""
-    row = await locked(session, AnnouncementPolicy, policy_id, _WHAT)
-    if change(row, {"active": False}):
-        await save(session, row, new_version=True)
-        await record(session, principal, "announcement_policy.deactivated", id=row.id, code=row.code)
+    if await coded.deactivated(session, principal, AnnouncementPolicy, policy_id, _WHAT):
         await context.catalog.changed(session)
 
 

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import StringConstraints, model_validator
-from sqlmodel import col, select
 
 from app.channels.registry import ADAPTERS
 from app.desk.auth import Admin, Supervisor
+from app.desk.endpoints import coded
 from app.desk.endpoints.shared import (
     Body,
     ContextDep,
@@ -20,14 +20,8 @@ from app.desk.endpoints.shared import (
     PagingDep,
     Shape,
     api_router,
-    change,
-    locked,
     not_null,
     one,
-    page_of,
-    record,
-    require_version,
-    save,
     tag,
 )
 from app.edge import SessionDep
@@ -37,7 +31,7 @@ from app.models import AnnouncementText
 from app.models.progress import Announced
 
 router = api_router("announcements")
-_WHAT = "announcement text"
+_WHAT = "announcement_text"
 Language = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35, to_lower=True)
 ]
@@ -76,6 +70,10 @@ class AnnouncementTextShape(Shape):
     updated_at: Moment
 
 
+def _names(row: AnnouncementText) -> dict[str, str]:
+    return {"what": row.what}
+
+
 def _check(row: AnnouncementText) -> None:
     """Raises Invalid."""
     if row.channel_type is not None and row.channel_type not in ADAPTERS:
@@ -91,10 +89,8 @@ async def create_announcement_text(
 ) -> AnnouncementTextShape:
     row = AnnouncementText(**{**given.model_dump(), "language": given.language.replace("_", "-")})
     _check(row)
-    await save(session, row)
-    await record(session, principal, "announcement_text.created", id=row.id, what=row.what)
+    await coded.created(session, response, principal, row, _WHAT, names=_names)
     await context.catalog.changed(session)
-    tag(response, row)
     return AnnouncementTextShape.model_validate(row)
 
 
@@ -102,18 +98,14 @@ async def create_announcement_text(
 async def list_announcement_texts(
     session: SessionDep, _: Supervisor, paging: PagingDep, what: Announced | None = None
 ) -> Page[AnnouncementTextShape]:
-    statement = select(AnnouncementText)
-    if what is not None:
-        statement = statement.where(col(AnnouncementText.what) == what)
-    rows, cursor = await page_of(session, statement, col(AnnouncementText.id), paging)
-    return Page(items=[AnnouncementTextShape.model_validate(row) for row in rows], next_cursor=cursor)
+    return await coded.listed(session, AnnouncementText, AnnouncementTextShape, paging, what=what)
 
 
 @router.get("/announcement-texts/{text_id}")
 async def get_announcement_text(
     text_id: UUID, response: Response, session: SessionDep, _: Supervisor
 ) -> AnnouncementTextShape:
-    row = await one(session, AnnouncementText, text_id, _WHAT)
+    row = await one(session, AnnouncementText, text_id, _WHAT.replace("_", " "))
     tag(response, row)
     return AnnouncementTextShape.model_validate(row)
 
@@ -128,21 +120,15 @@ async def change_announcement_text(
     principal: Admin,
     context: ContextDep,
 ) -> AnnouncementTextShape:
-    row = await locked(session, AnnouncementText, text_id, _WHAT)
-    require_version(request, row)
-    changed = change(row, given.given())
-    _check(row)
-    await save(session, row, new_version=True)
-    await record(session, principal, "announcement_text.updated", id=row.id, what=row.what, changed=changed)
+    row = await coded.changed(
+        session, request, response, principal, AnnouncementText, text_id, given, _WHAT, _check, names=_names
+    )
     await context.catalog.changed(session)
-    tag(response, row)
     return AnnouncementTextShape.model_validate(row)
 
 
 @router.delete("/announcement-texts/{text_id}", status_code=204)
 async def delete_announcement_text(text_id: UUID, session: SessionDep, principal: Admin, context: ContextDep) -> None:
     """The shipped words are used again."""
-    row = await locked(session, AnnouncementText, text_id, _WHAT)
-    await session.delete(row)
-    await record(session, principal, "announcement_text.deleted", id=row.id, what=row.what)
+    await coded.deleted(session, principal, AnnouncementText, text_id, _WHAT, names=_names)
     await context.catalog.changed(session)

@@ -1,9 +1,9 @@
-"""What rules, graded responses and closing policies share: rows with a code, which are switched off instead of deleted."""
+"""What rules, policies and our own words share: rows of the set-up, recorded by their code or by what names them instead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -27,25 +27,31 @@ from app.desk.endpoints.shared import (
 
 Row = TypeVar("Row", bound=SQLModel)
 Shown = TypeVar("Shown", bound=Shape)
+Names: TypeAlias = Callable[[Any], dict[str, Any]]
+
+
+def _code(row: Any) -> dict[str, Any]:
+    return {"code": row.code}
 
 
 async def listed(
-    session: AsyncSession, table: Any, shape: type[Shown], paging: Paging, *, active: bool | None, code: str | None
+    session: AsyncSession, table: Any, shape: type[Shown], paging: Paging, **wanted: str | bool | None
 ) -> Page[Shown]:
-    """A page of them, oldest first."""
+    """A page of them, oldest first: those whose columns have the values that are `wanted`; None is any."""
     statement = select(table)
-    if active is not None:
-        statement = statement.where(col(table.active) == active)
-    if code is not None:
-        statement = statement.where(col(table.code) == code)
+    for name, value in wanted.items():
+        if value is not None:
+            statement = statement.where(col(getattr(table, name)) == value)
     rows, cursor = await page_of(session, statement, col(table.id), paging)
     return Page(items=[shape.model_validate(row) for row in rows], next_cursor=cursor)
 
 
-async def created(session: AsyncSession, response: Response, principal: Principal, row: Any, event: str) -> None:
-    """Write a new one and its record."""
+async def created(
+    session: AsyncSession, response: Response, principal: Principal, row: Any, event: str, *, names: Names = _code
+) -> None:
+    """Write a new one and its record, which `names` it."""
     await save(session, row)
-    await record(session, principal, f"{event}.created", id=row.id, code=row.code)
+    await record(session, principal, f"{event}.created", id=row.id, **names(row))
     tag(response, row)
 
 
@@ -58,15 +64,18 @@ async def changed(
     row_id: UUID,
     given: Body,
     event: str,
-    check: Callable[[Row], None] = lambda row: None,
+    check: Callable[[Row], Awaitable[object] | None] = lambda row: None,
+    *,
+    names: Names = _code,
 ) -> Row:
     """The row as it is now; `check` sees it as it is going to be. Raises NotFound, PreconditionFailed, and what `check` does."""
     row: Any = await locked(session, table, row_id, event.replace("_", " "))
     require_version(request, row)
-    names = change(row, given.given())
-    check(row)
+    fields = change(row, given.given())
+    if (looking := check(row)) is not None:
+        await looking
     await save(session, row, new_version=True)
-    await record(session, principal, f"{event}.updated", id=row.id, code=row.code, changed=names)
+    await record(session, principal, f"{event}.updated", id=row.id, **names(row), changed=fields)
     tag(response, row)
     found: Row = row
     return found
@@ -80,3 +89,12 @@ async def deactivated(session: AsyncSession, principal: Principal, table: type[R
     await save(session, row, new_version=True)
     await record(session, principal, f"{event}.deactivated", id=row.id, code=row.code)
     return True
+
+
+async def deleted(
+    session: AsyncSession, principal: Principal, table: type[Row], row_id: UUID, event: str, *, names: Names
+) -> None:
+    """For good: nothing that happened names it."""
+    row: Any = await locked(session, table, row_id, event.replace("_", " "))
+    await session.delete(row)
+    await record(session, principal, f"{event}.deleted", id=row.id, **names(row))

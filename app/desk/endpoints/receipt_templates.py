@@ -9,12 +9,12 @@ from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import Field, StringConstraints, model_validator
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.channels.registry import ADAPTERS
 from app.desk.auth import Admin, Supervisor
-from app.desk.endpoints import receipt_approval
+from app.desk.endpoints import coded, receipt_approval
 from app.desk.endpoints.receipt_approval import ProviderTemplatePreview
 from app.desk.endpoints.shared import (
     Body,
@@ -25,14 +25,8 @@ from app.desk.endpoints.shared import (
     Shape,
     Text,
     api_router,
-    change,
-    locked,
     not_null,
     one,
-    page_of,
-    record,
-    require_version,
-    save,
     tag,
 )
 from app.edge import SessionDep
@@ -43,7 +37,7 @@ from app.models import ReceiptTemplate
 from app.models.words import ReceiptKind
 
 router = api_router("receipt templates")
-_WHAT = "receipt template"
+_WHAT = "receipt_template"
 _TAG = r"^[A-Za-z]{2,8}([_-][A-Za-z0-9]{2,8}){0,3}$"
 Language = Annotated[str, StringConstraints(strip_whitespace=True, pattern=_TAG)]
 Words = Annotated[Text, Field(min_length=1, max_length=8_000)]
@@ -130,6 +124,10 @@ _SAMPLE = {
 }
 
 
+def _names(row: ReceiptTemplate) -> dict[str, str]:
+    return {"code": row.language}
+
+
 def _channel_type(given: str | None) -> None:
     if given is not None and given not in ADAPTERS:
         raise Invalid("there is no such channel type", field="channel_type")
@@ -144,9 +142,7 @@ async def create_receipt_template(
     if given.provider_template is not None:
         await receipt_approval.check(session, given.channel_type, given.provider_template, _SAMPLE)
     row = ReceiptTemplate(**{**given.model_dump(), "language": receipt_words.tag(given.language)})
-    await save(session, row)
-    await record(session, principal, "receipt_template.created", id=row.id, code=row.language)
-    tag(response, row)
+    await coded.created(session, response, principal, row, _WHAT, names=_names)
     return ReceiptTemplateShape.model_validate(row)
 
 
@@ -154,11 +150,8 @@ async def create_receipt_template(
 async def list_receipt_templates(
     session: SessionDep, _: Supervisor, paging: PagingDep, language: str | None = None
 ) -> Page[ReceiptTemplateShape]:
-    statement = select(ReceiptTemplate)
-    if language is not None:
-        statement = statement.where(col(ReceiptTemplate.language) == receipt_words.tag(language))
-    rows, cursor = await page_of(session, statement, col(ReceiptTemplate.id), paging)
-    return Page(items=[ReceiptTemplateShape.model_validate(row) for row in rows], next_cursor=cursor)
+    spoken = receipt_words.tag(language) if language is not None else None
+    return await coded.listed(session, ReceiptTemplate, ReceiptTemplateShape, paging, language=spoken)
 
 
 @router.post("/receipt-templates/preview")
@@ -205,7 +198,7 @@ async def _by_template(
 async def get_receipt_template(
     template_id: UUID, response: Response, session: SessionDep, _: Supervisor
 ) -> ReceiptTemplateShape:
-    row = await one(session, ReceiptTemplate, template_id, _WHAT)
+    row = await one(session, ReceiptTemplate, template_id, _WHAT.replace("_", " "))
     tag(response, row)
     return ReceiptTemplateShape.model_validate(row)
 
@@ -220,21 +213,19 @@ async def change_receipt_template(
     principal: Admin,
 ) -> ReceiptTemplateShape:
     """For receipts that go out from now on."""
-    row = await locked(session, ReceiptTemplate, template_id, _WHAT)
-    require_version(request, row)
-    changed = change(row, given.given())
-    receipt_words.check(subject=row.subject, text=row.text)
-    if given.provider_template is not None:
-        await receipt_approval.check(session, row.channel_type, given.provider_template, _SAMPLE)
-    await save(session, row, new_version=True)
-    await record(session, principal, "receipt_template.updated", id=row.id, code=row.language, changed=changed)
-    tag(response, row)
+
+    async def check(row: ReceiptTemplate) -> None:
+        receipt_words.check(subject=row.subject, text=row.text)
+        if given.provider_template is not None:
+            await receipt_approval.check(session, row.channel_type, given.provider_template, _SAMPLE)
+
+    row = await coded.changed(
+        session, request, response, principal, ReceiptTemplate, template_id, given, _WHAT, check, names=_names
+    )
     return ReceiptTemplateShape.model_validate(row)
 
 
 @router.delete("/receipt-templates/{template_id}", status_code=204)
 async def delete_receipt_template(template_id: UUID, session: SessionDep, principal: Admin) -> None:
     """Then the shipped words count again, where there are any in this language; else English."""
-    row = await locked(session, ReceiptTemplate, template_id, _WHAT)
-    await session.delete(row)
-    await record(session, principal, "receipt_template.deleted", id=row.id, code=row.language)
+    await coded.deleted(session, principal, ReceiptTemplate, template_id, _WHAT, names=_names)

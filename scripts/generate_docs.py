@@ -81,7 +81,7 @@ PAGES = """
   only (`GET /files/{token}`); a later `welcome` has a fresh one. Other channels take the kinds and sizes that `capabilities` names (docs/channels.md); what does
   not fit is refused before it is sent, with `field: attachments.N`.
 - **Texts** from customers are cut at 100,000 characters (the widget refuses above 10,000); NUL and half surrogate pairs are replaced.
-- **Not there yet:** merging of conversations; templates of WhatsApp with headers or buttons, and their synchronisation; video on LINE; files to Slack beyond what it takes by
+- **Not there yet:** merging of conversations; templates of WhatsApp with headers, and their synchronisation; video on LINE; files to Slack beyond what it takes by
   upload; XOAUTH2 tokens that refresh themselves; Slack's interactive dialogs.
 
 ## Webhooks out

@@ -123,11 +123,7 @@ async def _late_of(session: AsyncSession, conversation: Conversation, ids: set[U
 async def _tell(
     session: AsyncSession, conversation: Conversation, action: CorrectiveAction, what: str, *, actor: Actor
 ) -> None:
-    """To its owner, who may not see the conversation; and, when it is late, to the supervisors too."""
-    told = {action.owner_id}
-    if what == "overdue":
-        seniors = select(Agent.id).where(col(Agent.active), col(Agent.role).in_([role.value for role in SENIORS]))
-        told |= set((await session.exec(seniors)).all())
+    """To those who see the conversation, and its owner, who may not. That it is late, to its owner and the supervisors."""
     payload = {
         "action": {
             "id": str(action.id),
@@ -138,6 +134,10 @@ async def _tell(
             "status": action.status,
         }
     }
-    await events.append_for_agents(
-        session, conversation, f"corrective_action.{what}", payload, agents=sorted(told), actor=actor
-    )
+    type = f"corrective_action.{what}"
+    if what != "overdue":
+        await events.append(session, conversation, type, payload, actor=actor, also_agents=[action.owner_id])
+        return
+    seniors = select(Agent.id).where(col(Agent.active), col(Agent.role).in_([role.value for role in SENIORS]))
+    told = {action.owner_id, *(await session.exec(seniors)).all()}
+    await events.append_for_agents(session, conversation, type, payload, agents=sorted(told), actor=actor)

@@ -204,7 +204,8 @@ class ComplaintUpdated(Event):
 
 
 class CorrectiveActionTold(Event):
-    """You are to do something so that it does not happen again; or its day is over and it is not done."""
+    """Somebody is to do something so that it does not happen again (told to whoever sees the conversation, and to its
+    owner); or its day is over and it is not done (told to its owner and the supervisors)."""
 
     type: Literal["corrective_action.planned", "corrective_action.updated", "corrective_action.overdue"]
     action: Corrective

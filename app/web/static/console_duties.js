@@ -50,12 +50,12 @@ submits("acting", async (form) => {
   changed();
   say("They are told.");
 });
-const dutyTold = (words) => (frame) => {
+const dutyTold = (words, isForMe = () => true) => (frame) => {
   changed();
-  if (words) say(`${words} ${cut(frame.action.text, 90)}`);
+  if (words && isForMe(frame.action)) say(`${words} ${cut(frame.action.text, 90)}`);
 };
 Object.assign(on, {
-  "corrective_action.planned": dutyTold("You are to put something right:"), "corrective_action.updated": dutyTold(""),
+  "corrective_action.planned": dutyTold("You are to put something right:", ({ owner_id: owner }) => owner === me.id), "corrective_action.updated": dutyTold(""),
   "corrective_action.overdue": dutyTold("A corrective action is overdue:"),
 });
 rooms.push({ begin: readDuties, show: showDuties, forget() { duties = []; duty = null; $("duty_list").replaceChildren(); showDuties(); } });

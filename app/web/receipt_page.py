@@ -9,11 +9,12 @@ from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import ValidationError
+from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.conversations import feedback, recovering
 from app.conversations.closing import SILENCE
-from app.errors import AlreadyAnswered, Invalid, NotFound
+from app.errors import AlreadyAnswered, Invalid, NotFound, Problem, TooManyRequests
 from app.events import shapes
 from app.feedback import collect
 from app.feedback.receipt import link_of
@@ -22,7 +23,14 @@ from app.models import Conversation, ResolutionCycle, SurveyResponse
 from app.models.words import ConversationStatus, CycleState
 from app.web.answering import Context, body_of, document, language_of, page, reading, sends_json, subject_of, wants_json
 
+_TELLING = ("is_superseded", "is_silence")
 _KEPT = ("outcome", *RATINGS, "comment", "anonymous")
+# How old the first answer is that finds no place any more, counted from the newest. The caller holds the conversation.
+_CROWDED = text(
+    "SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM event WHERE conversation_id = :conversation "
+    "AND type = 'feedback.received' AND created_at > now() - make_interval(secs => :window) "
+    "ORDER BY id DESC OFFSET :limit LIMIT 1"
+)
 _GOING_ON = frozenset(ConversationStatus) - {ConversationStatus.RESOLVED, ConversationStatus.CLOSED}
 
 
@@ -109,17 +117,38 @@ async def answer(context: Context, request: Request, token: str) -> Response:
             conversation, cycle = await feedback.answer_receipt(
                 session, cycle_id=cycle_id, answer=said, via="api" if sends_json(request) else "page"
             )
+            await _require_calm(session, context, conversation)
             seen = await _seen(session, token, cycle, conversation)
-    except AlreadyAnswered as problem:
+    except (AlreadyAnswered, TooManyRequests) as problem:
         if wants_json(request):
             raise
-        async with reading(context.database) as session:
-            seen = await _look(session, token, cycle_id)
-        notice = seen.standing if seen.standing in ("is_superseded", "is_silence") else "conflict"
-        return _page(request, seen, values={**seen.said, **_typed(given)}, notice=notice, status=problem.status)
+        return await _not_taken(context, request, token, cycle_id, given, problem)
     if wants_json(request):
         return document(_shape(context, seen))
     return _page(request, seen, values=seen.filled_in, notice=_thanks(seen, said))
+
+
+async def _require_calm(session: AsyncSession, context: Context, conversation: Conversation) -> None:
+    """Every change is told to the desk and to partners. Raises TooManyRequests, and nothing of this one is kept."""
+    window = context.settings.page_messages_window_s
+    asked = {"conversation": conversation.id, "window": window, "limit": context.settings.page_messages}
+    since = (await session.execute(_CROWDED, asked)).scalar_one_or_none()
+    if since is not None:
+        raise TooManyRequests("this was answered too often in a short time", retry_after=max(round(window - since), 1))
+
+
+async def _not_taken(
+    context: Context, request: Request, token: str, cycle_id: UUID, given: Mapping[str, Any], problem: Problem
+) -> Response:
+    """The page as it stands, with what was typed."""
+    async with reading(context.database) as session:
+        seen = await _look(session, token, cycle_id)
+    often = isinstance(problem, TooManyRequests)
+    notice = "too_often" if often else seen.standing if seen.standing in _TELLING else "conflict"
+    response = _page(request, seen, values={**seen.said, **_typed(given)}, notice=notice, status=problem.status)
+    if often:
+        response.headers["Retry-After"] = str(problem.extra["retry_after"])
+    return response
 
 
 def _thanks(seen: Seen, said: Answer) -> str | None:

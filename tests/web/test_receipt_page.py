@@ -18,6 +18,7 @@ from app.feedback.survey import COMMENT_LIMIT
 from app.ids import new_id
 from app.models import ResolutionCycle
 from app.models.words import ConversationStatus, CycleState
+from app.settings import Settings
 from app.vault import Vault
 from tests.web import matter as matters
 from tests.web.html import HTMLParser, checked, language, one
@@ -92,6 +93,23 @@ async def test_two_tabs_and_the_back_button(client: httpx.AsyncClient, matter: M
     assert "You told us that it is not solved." in again.text
     assert "open again" not in again.text
     assert (await matter.cycle()).state == CycleState.PENDING, "an answer to an older receipt is none to this one"
+
+
+async def test_a_flood_of_answers_is_stopped(client: httpx.AsyncClient, matter: Matter, settings: Settings) -> None:
+    """Each change is told to the desk and to partners; what changes nothing counts for nothing."""
+    limit = settings.page_messages
+    for number in range(limit):
+        assert (await client.post(matter.receipt, data={"comment": f"Comment {number}"})).status_code == 200
+    assert (await client.post(matter.receipt, data={"comment": f"Comment {limit - 1}"})).status_code == 200
+    page = await client.post(matter.receipt + "?lang=zh", data={"comment": "One too many"})
+    assert page.status_code == 429
+    assert 0 < int(page.headers["Retry-After"]) <= settings.page_messages_window_s
+    assert "One too many" in page.text
+    assert "您在短时间内" in one(page.text, "[role=status]").text()
+    refused = await client.post(matter.receipt, json={"outcome": "confirmed"}, headers=JSON)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
+    assert (await matter.cycle()).state == CycleState.PENDING
+    assert len(await matter.events("feedback.received")) == limit
 
 
 async def test_who_was_asked_lately_is_not_asked_again(client: httpx.AsyncClient, matter: Matter) -> None:

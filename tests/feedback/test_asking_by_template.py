@@ -9,7 +9,7 @@ import pytest
 from app.channels.base import SendFailure
 from app.channels.receipts import payload_of
 from app.conversations.confirming import Confirmer
-from app.models import Channel, ClosingPolicy, DeliveryAttempt, Message, MessageTemplate, ReceiptTemplate
+from app.models import Channel, ClosingPolicy, Conversation, DeliveryAttempt, Message, MessageTemplate, ReceiptTemplate
 from app.models.words import DeliveryStatus
 from tests.feedback.test_asking import confirmer, fail, known_on, matter, open_window, receipts, waiting
 from tests.web.matter import Matter
@@ -86,6 +86,27 @@ async def test_a_channel_without_templates_is_passed_over(matter: Matter) -> Non
     await matter.resolve()
     [message] = await receipts(matter)
     assert (message.status, message.error_code) == (DeliveryStatus.FAILED, "window-closed")
+
+
+async def test_a_whatsapp_sender_at_twilio_has_templates_and_a_number_none(matter: Matter) -> None:
+    channel_id = (await matter.conversation()).channel_id
+    kept = MessageTemplate(channel_id=channel_id, name="HX1", language="en", body="Solved? {{1}}")
+    named = {"name": "HX1", "language": "en", "variables": ["link"]}
+    async with matter.database.begin() as session:
+        channel = await session.get_one(Channel, channel_id)
+        channel.type, channel.config, channel.limits = "sms", {"number": "whatsapp:+4930"}, None
+        (await session.get_one(Conversation, matter.conversation_id)).channel_type = "sms"
+        session.add_all(
+            [kept, ReceiptTemplate(language="en", channel_type="sms", text="{link}", provider_template=named)]
+        )
+    await matter.resolve()
+    await matter.reopen()
+    async with matter.database.begin() as session:
+        (await session.get_one(Channel, channel_id)).config = {"number": "+4930"}
+    await matter.resolve()
+    outside, anytime = await receipts(matter)
+    assert (by_template(outside), outside.content["buttons"]) == ("HX1", [])
+    assert (by_template(anytime), anytime.status) == ("None", DeliveryStatus.QUEUED)
 
 
 async def test_what_the_provider_refuses_goes_by_the_next_channel_and_is_asked_again_by_its_own_words(

@@ -84,7 +84,7 @@ const hangUp = () => {
 };
 
 /* Over HTTP. A refusal keeps the server's words, its code and the field it is about. A POST whose answer was lost is the same
-   POST when it is tried again. */
+   POST when it is tried again within a minute. */
 class Refused extends Error {}
 const unanswered = new Map();
 const request = async (method, path, { body, version } = {}) => {
@@ -94,7 +94,10 @@ const request = async (method, path, { body, version } = {}) => {
   const text = body && JSON.stringify(body), post = method === "POST" && path + text;
   if (post) unanswered.set(post, headers["Idempotency-Key"] = unanswered.get(post) ?? unique());
   const answer = await fetch(new URL(`api/v1/${path}`, location.href), { method, headers, body: text })
-    .catch(() => { throw new Refused("The server cannot be reached at the moment; please try again."); });
+    .catch(() => {
+      setTimeout(() => unanswered.delete(post), 60_000);
+      throw new Refused("The server cannot be reached at the moment; please try again.");
+    });
   unanswered.delete(post);
   if (answer.ok) return answer;
   const { detail, code, field } = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));

@@ -72,7 +72,11 @@ class Settings(BaseSettings):
         default=3, ge=0, description="messages that automatic notices leave to agents where a channel counts them"
     )
     page_text_limit: int = Field(default=4_000, ge=1, description="characters of a message from a matter's page")
-    page_messages: int = Field(default=10, ge=1, description="messages, or answers to its receipt, from the pages of one matter within a window")
+    page_messages: int = Field(
+        default=10,
+        ge=1,
+        description="messages, or answers to its receipt, from the pages of one matter within a window",
+    )
     page_messages_window_s: float = Field(default=600, gt=0)
     replay_limit: int = Field(default=50_000, ge=1, description="events replayed before resync_required")
     replay_window_h: float = Field(default=72, gt=0, description="age of the oldest event that is replayed")

@@ -29,9 +29,18 @@ from tests.web.test_recovery_page import answer, make_good
 
 KEY = b"a key for the journeys, long enough"
 EACH = pytest.mark.parametrize(("language", "scheme"), [("en", "light"), ("zh", "dark")])
+INSIDE = """e => { const box = e.getBoundingClientRect();
+    return box.left >= 0 && box.top >= 0 && box.right <= innerWidth && box.bottom <= innerHeight; }"""
 CHAT = {
-    "en": ("Messages", "New message (1)", "Please choose an answer first", "Yes, it is solved", "Thank you for your"),
-    "zh": ("消息", "新消息 (1)", "请先选择", "已解决", "感谢您的反馈"),
+    "en": (
+        "Messages",
+        "New message (1)",
+        "Please choose an answer first",
+        "Yes, it is solved",
+        "Thank you",
+        "No answer is needed",
+    ),
+    "zh": ("消息", "新消息 (1)", "请先选择", "已解决", "感谢您的反馈", "无需再答复"),
 }
 
 
@@ -169,7 +178,7 @@ async def back_to(page: Page, wanted: Locator) -> None:
 @EACH
 async def test_the_widget_by_keyboard(server: Server, language: str, scheme: str) -> None:
     """The receipt's question is announced, reached, refused, answered; and the next one does not ask for a rating again."""
-    name, news, refused, yes, thanks = CHAT[language]
+    name, news, refused, yes, thanks, settled = CHAT[language]
     queue = await server.api("POST", "/queues", {"name": f"Chat {secrets.token_hex(3)}"})
     agent = await server.make_agent("Ada Agent", queue_ids=[queue["id"]])
     channel = await server.make_channel("webchat", {"allowed_origins": []}, queue_id=queue["id"])
@@ -217,3 +226,9 @@ async def test_the_widget_by_keyboard(server: Server, language: str, scheme: str
         await desk.expect("conversation.reopened")
         await resolved(desk, offer["conversation_id"])
         await expect(card.get_by_role("radio")).to_have_count(2)
+        await page.set_viewport_size({"width": 320, "height": 256})
+        assert await page.locator(".panel").evaluate(INSIDE), "enlarged four times it is still all there"
+        await page.keyboard.type("And the switch is loose.")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("log")).to_contain_text(settled)
+        await expect(card).to_have_count(0)

@@ -21,15 +21,13 @@ def account(type: str, config: dict[str, Any]) -> ChannelAccount:
 
 
 async def test_credentials_are_tried_where_that_sends_nothing() -> None:
-    graph = GraphServer(TOKEN)
-    await graph.start()
-    given = {"app_secret": "s", "verify_token": "v", "phone_number_id": "111", "api_base": graph.base}
-    async with httpx.AsyncClient() as http:
-        assert await doctor._try(account("whatsapp", {**given, "access_token": TOKEN}), http) is None
-        fault = await doctor._try(account("whatsapp", {**given, "access_token": "EAAother"}), http)
-        assert fault is not None
-        assert fault.startswith("reauth: ")
-        assert "EAAother" not in fault
-        assert await doctor._try(account("webchat", {}), http) is None
-    assert graph.sent == []
-    await graph.stop()
+    async with GraphServer(TOKEN) as graph:
+        given = {"app_secret": "s", "verify_token": "v", "phone_number_id": "111", "api_base": graph.base}
+        async with httpx.AsyncClient() as http:
+            assert await doctor._try(account("whatsapp", {**given, "access_token": TOKEN}), http) is None
+            fault = await doctor._try(account("whatsapp", {**given, "access_token": "EAAother"}), http)
+            assert fault is not None
+            assert fault.startswith("reauth: ")
+            assert "EAAother" not in fault
+            assert await doctor._try(account("webchat", {}), http) is None
+        assert graph.sent == []

@@ -178,10 +178,8 @@ def test_any_call_is_read(body: Any, item: dict[str, Any]) -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[GraphServer]:
-    server = GraphServer(TOKEN)
-    await server.start()
-    yield server
-    await server.stop()
+    async with GraphServer(TOKEN) as server:
+        yield server
 
 
 async def send(server: GraphServer, message: Outgoing, config: InstagramConfig = CONFIG, **changed: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -322,16 +321,6 @@ def test_any_bytes(body: bytes) -> None:
 # --- send -----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def line(token: str = TOKEN) -> AsyncIterator[LineServer]:
-    server = LineServer(token)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
 def at(server: LineServer) -> LineConfig:
     return LineConfig.model_validate({"channel_secret": SECRET, "access_token": TOKEN, "api_base": server.base + "/"})
 
@@ -349,7 +338,7 @@ async def refused(server: LineServer, *script: Any, message: Outgoing | None = N
 
 
 async def test_what_goes_out() -> None:
-    async with line() as server:
+    async with LineServer(TOKEN) as server:
         assert await send(server) == "460000000000000001"
         assert server.raw == [b'{"to":"U1","messages":[{"type":"text","text":"We have found it."}]}']
         assert server.keys == [str(MESSAGE_ID)]
@@ -357,7 +346,7 @@ async def test_what_goes_out() -> None:
 
 @pytest.mark.parametrize("lost", ["drop", (500, {}, b"")])
 async def test_a_second_attempt_is_harmless(lost: Any) -> None:
-    async with line() as server:
+    async with LineServer(TOKEN) as server:
         assert (await refused(server, lost)).failure is SendFailure.RETRY
         assert await send(server, outgoing(address=TO, attempt=2)) == "460000000000000001"
         assert len(server.accepted) == 1
@@ -365,14 +354,14 @@ async def test_a_second_attempt_is_harmless(lost: Any) -> None:
 
 
 async def test_a_409_without_a_body_is_success() -> None:
-    async with line() as server:
+    async with LineServer(TOKEN) as server:
         server.script = [(409, {}, b"")]
         assert await send(server) is None
 
 
 async def test_long_texts_go_five_to_a_push() -> None:
     text = ("word " * 6000 + "👨‍👩‍👧" * 300).strip()
-    async with line() as server:
+    async with LineServer(TOKEN) as server:
         error = await refused(server, None, (503, {}, b""), message=outgoing(address=TO, text=text))
         assert error.failure is SendFailure.RETRY
         await send(server, outgoing(address=TO, text=text))
@@ -407,7 +396,7 @@ async def test_long_texts_go_five_to_a_push() -> None:
     ],
 )
 async def test_refusals(answer: Any, failure: SendFailure, wait: float | None) -> None:
-    async with line() as server:
+    async with LineServer(TOKEN) as server:
         error = await refused(server, answer)
         assert (error.failure, error.retry_after_s) == (failure, wait)
 
@@ -422,13 +411,13 @@ async def test_refusals(answer: Any, failure: SendFailure, wait: float | None) -
     ],
 )
 async def test_what_cannot_be_sent(changed: dict[str, Any], failure: SendFailure) -> None:
-    async with line() as server:
+    async with LineServer(TOKEN) as server:
         assert (await refused(server, message=outgoing(**{"address": TO, **changed}))).failure is failure
         assert server.keys == []
 
 
 async def test_check() -> None:
-    async with line() as server, httpx.AsyncClient() as http:
+    async with LineServer(TOKEN) as server, httpx.AsyncClient() as http:
         await ADAPTER.check(at(server), http)
         server.token = "another"
         with pytest.raises(SendError) as caught:
@@ -446,7 +435,7 @@ async def fetch(server: LineServer, message_id: Any, limit: int = 100) -> bytes:
 
 
 async def test_content() -> None:
-    async with line() as server:
+    async with LineServer(TOKEN) as server:
         server.content = {"1": (200, {}, b"x" * 100), "2": (202, {}, b""), "3": (404, {}, b""), "4": (500, {}, b"")}
         assert await fetch(server, "1") == b"x" * 100
         for message_id, limit, retry in (("1", 99, False), ("2", 9, True), ("3", 9, False), ("4", 9, True)):

@@ -414,10 +414,8 @@ def test_any_bytes(body: bytes) -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[GraphServer]:
-    server = GraphServer(TOKEN)
-    await server.start()
-    yield server
-    await server.stop()
+    async with GraphServer(TOKEN) as server:
+        yield server
 
 
 def to_ana(**changed: Any) -> Outgoing:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -382,16 +381,6 @@ def test_marks_take_linear_time() -> None:
 # --- send -----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def slack(token: str = TOKEN) -> AsyncIterator[SlackServer]:
-    server = SlackServer(token)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
 def at(server: SlackServer, **more: Any) -> SlackConfig:
     return SlackConfig.model_validate({**BASICS, "api_base": server.base + "/api/", **more})
 
@@ -409,7 +398,7 @@ async def refused(server: SlackServer, *script: Any, message: Outgoing | None = 
 
 
 async def test_what_goes_out() -> None:
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         assert await send(server, outgoing(address=TO, text="<!channel> 1 < 2 & 3")) == "C1:1795334400.000001"
         (raw,) = server.raw
         assert orjson.loads(raw) == {
@@ -424,14 +413,14 @@ async def test_what_goes_out() -> None:
 
 
 async def test_in_a_direct_conversation() -> None:
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         await send(server, outgoing(address={"channel": "D1"}))
         assert "thread_ts" not in server.sent[0]
 
 
 async def test_long_texts() -> None:
     text = ("word & " * 1500 + "👨‍👩‍👧" * 100).strip()
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         await send(server, outgoing(address=TO, text=text))
         texts = [payload["text"] for payload in server.sent]
         assert all(len(part) <= 4000 for part in texts)
@@ -440,7 +429,7 @@ async def test_long_texts() -> None:
 
 
 async def test_a_short_wait_between_parts() -> None:
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         server.script = [None, refusal("ratelimited", 429, retry_after="0"), None]
         await send(server, outgoing(address=TO, text="word " * 1000))
         assert len(server.sent) == 2
@@ -473,7 +462,7 @@ async def test_a_short_wait_between_parts() -> None:
     ],
 )
 async def test_refusals(answer: Any, failure: SendFailure, wait: float | None) -> None:
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         error = await refused(server, answer)
         assert (error.failure, error.retry_after_s) == (failure, wait)
 
@@ -488,7 +477,7 @@ async def test_refusals(answer: Any, failure: SendFailure, wait: float | None) -
     ],
 )
 async def test_what_cannot_be_sent(changed: dict[str, Any], failure: SendFailure) -> None:
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         assert (await refused(server, message=outgoing(**{"address": TO, **changed}))).failure is failure
         assert server.seen == []
 
@@ -498,7 +487,7 @@ PNG = OutboundFile("a b.png", "image/png", b"png" * 1000)
 
 async def test_files_go_out(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="httpx")
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         message = outgoing(address=TO, files=(PNG, OutboundFile("c.txt", "text/plain", b"c")))
         assert await send(server, message) == "C1:1795334400.000001"
         assert server.uploads == [("/upload/v1/1", "image/png", PNG.data), ("/upload/v1/2", "text/plain", b"c")]
@@ -512,7 +501,7 @@ async def test_files_go_out(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_file_that_cannot_be_uploaded_sends_nothing() -> None:
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         message = outgoing(address=TO, files=(PNG,))
         server.files = {"/upload/v1/1": (500, {}, b"")}
         assert (await refused(server, message=message)).failure is SendFailure.RETRY
@@ -523,7 +512,7 @@ async def test_a_file_that_cannot_be_uploaded_sends_nothing() -> None:
 
 
 async def test_check() -> None:
-    async with slack() as server, httpx.AsyncClient() as http:
+    async with SlackServer(TOKEN) as server, httpx.AsyncClient() as http:
         await ADAPTER.check(at(server), http)
         with pytest.raises(SendError) as caught:
             await ADAPTER.check(at(server, bot_token="xoxb-wrong"), http)
@@ -539,7 +528,7 @@ async def fetch(server: SlackServer, ref: dict[str, Any], limit: int = 100, kind
 
 
 async def test_files_are_fetched() -> None:
-    async with slack() as server:
+    async with SlackServer(TOKEN) as server:
         server.files = {
             "/files-pri/T1-F1/a.png": (200, {"content-type": "image/png"}, b"x" * 100),
             "/login": (200, {"content-type": "text/html; charset=utf-8"}, b"<html>"),

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -397,16 +396,6 @@ def test_segments(text: str, encoding: str, units: int, count: int) -> None:
 # --- send -----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def twilio(token: str = TOKEN) -> AsyncIterator[TwilioServer]:
-    server = TwilioServer(SID, token)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
 TO = {"to": "+14133881111", "from": "+12028831111"}
 
 
@@ -423,13 +412,13 @@ async def refused(server: TwilioServer, *script: Any, message: Outgoing | None =
 
 
 async def test_what_goes_out() -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         assert await send(server, outgoing(address=TO, text="It's found & paid: 5 €")) == "SM1"
         assert server.raw == [b"To=%2B14133881111&From=%2B12028831111&Body=It%27s+found+%26+paid%3A+5+%E2%82%AC"]
 
 
 async def test_service_and_callback() -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         await send(server, messaging_service_sid="MG1", status_callback="https://d.example/hook?x=1")
         assert server.sent == [
             {
@@ -443,7 +432,7 @@ async def test_service_and_callback() -> None:
 
 async def test_statuses_are_asked_for_unless_they_are_not_wanted() -> None:
     ours = "https://d.example/channels/1/webhook"
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         message = outgoing(address=TO, webhook=ours)
         await send(server, message)
         await send(server, message, status_callback="https://other.example/h")
@@ -464,14 +453,14 @@ async def test_statuses_are_asked_for_unless_they_are_not_wanted() -> None:
     ],
 )
 async def test_both_ends_are_of_one_kind(number: str, address: dict[str, str], to: str, from_: str) -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         await send(server, outgoing(address=address), number=number)
         assert (server.sent[0]["To"], server.sent[0]["From"]) == (to, from_)
 
 
 async def test_long_texts_and_their_ids() -> None:
     text = ("word " * 700 + "👨‍👩‍👧" * 50).strip()
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         assert await send(server, outgoing(address=TO, text=text), status_callback="https://d.example/h") == "SM3"
         bodies = [form["Body"] for form in server.sent]
         assert all(len(body.encode("utf-16-le")) // 2 <= 1600 for body in bodies)
@@ -506,13 +495,13 @@ async def test_long_texts_and_their_ids() -> None:
     ],
 )
 async def test_refusals(answer: Any, failure: SendFailure, wait: float | None) -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         error = await refused(server, answer)
         assert (error.failure, error.retry_after_s) == (failure, wait)
 
 
 async def test_half_of_a_long_text() -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         error = await refused(server, None, refusal(30001), message=outgoing(address=TO, text="word " * 700))
         assert error.failure is SendFailure.UNKNOWN
         assert "1 of 3 parts" in error.detail
@@ -529,13 +518,13 @@ async def test_half_of_a_long_text() -> None:
     ],
 )
 async def test_what_cannot_be_sent(changed: dict[str, Any], failure: SendFailure) -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         assert (await refused(server, message=outgoing(**{"address": TO, **changed}))).failure is failure
         assert server.seen == []
 
 
 async def test_nobody_there() -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         base = server.base
     async with httpx.AsyncClient() as http:
         with pytest.raises(SendError) as caught:
@@ -544,7 +533,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_check() -> None:
-    async with twilio() as server, httpx.AsyncClient() as http:
+    async with TwilioServer(SID, TOKEN) as server, httpx.AsyncClient() as http:
         await ADAPTER.check(configured(api_base=server.base), http)
         with pytest.raises(SendError) as caught:
             await ADAPTER.check(configured(api_base=server.base, auth_token="wrong"), http)
@@ -561,7 +550,7 @@ async def fetch(server: TwilioServer, url: str, limit: int = 100) -> bytes:
 
 
 async def test_media() -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         server.media = {
             "/m/1": (307, {"location": "/m/2"}, b""),
             "/m/2": (200, {}, b"x" * 100),
@@ -578,7 +567,7 @@ async def test_media() -> None:
 
 @pytest.mark.parametrize("url", ["cat.jpg", "https://evil.example/a", "http://[", "https://twilio.com.evil.example/"])
 async def test_files_elsewhere_are_not_fetched(url: str) -> None:
-    async with twilio() as server:
+    async with TwilioServer(SID, TOKEN) as server:
         with pytest.raises(FetchError):
             await fetch(server, url)
         assert server.seen == []

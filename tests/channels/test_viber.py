@@ -320,13 +320,8 @@ def test_only_an_opened_chat_is_welcomed_and_only_if_wanted() -> None:
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[tuple[ViberServer, ViberConfig, httpx.AsyncClient]]:
-    server = ViberServer(TOKEN)
-    await server.start()
-    try:
-        async with httpx.AsyncClient() as http:
-            yield server, config(api_base=server.base), http
-    finally:
-        await server.stop()
+    async with ViberServer(TOKEN) as server, httpx.AsyncClient() as http:
+        yield server, config(api_base=server.base), http
 
 
 def to_ana(**changed: Any) -> Outgoing:

@@ -451,10 +451,8 @@ def test_a_callback_asks_nothing() -> None:
 
 @pytest.fixture
 async def twilio() -> AsyncIterator[PhoneServer]:
-    server = PhoneServer(SID, TOKEN)
-    await server.start()
-    yield server
-    await server.stop()
+    async with PhoneServer(SID, TOKEN) as server:
+        yield server
 
 
 @pytest.fixture

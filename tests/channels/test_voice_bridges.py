@@ -23,6 +23,7 @@ from app.channels.voice_config import VoiceConfig
 from app.clock import now
 from tests.channels.makers import call
 from tests.support.providers import HttpServer
+from tests.support.tcp import Peer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -175,9 +176,7 @@ async def test_asterisks_bridge_connects_signs_and_tries_again(monkeypatch: pyte
         await socket.wait_closed()
 
     monkeypatch.setattr(ASTERISK, "_AGAIN_S", (0.01,))
-    house = Roundtrip()
-    await house.start()
-    async with serve(ari, "127.0.0.1", 0) as server:
+    async with Roundtrip() as house, serve(ari, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         env = {"ARI_URL": f"http://127.0.0.1:{port}/ari", "ARI_USER": "u", "ARI_PASSWORD": "p", "ARI_APP": "roundtrip"}
         env |= {"ROUNDTRIP_WEBHOOK": house.base, "ROUNDTRIP_SECRET": SECRET}
@@ -188,7 +187,6 @@ async def test_asterisks_bridge_connects_signs_and_tries_again(monkeypatch: pyte
                 await house.arrived.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    await house.stop()
     assert seen == ["/ari/events?app=roundtrip&subscribeAll=false Basic dTpw"]
     assert orjson.loads(house.requests[1][2])["event"] == "call.started"
 
@@ -205,21 +203,14 @@ async def test_freeswitchs_bridge_logs_in_and_tells() -> None:
             writer.write(b"Content-Type: command/reply\nReply-Text: +OK\n\n")
         writer.write(b"Content-Length: %d\nContent-Type: text/event-plain\n\n" % len(body) + body)
         await over.wait()
-        writer.close()
 
-    house = Roundtrip()
-    house.fails = 0
-    await house.start()
-    server = await asyncio.start_server(esl, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    env = {"ESL_HOST": "127.0.0.1", "ESL_PORT": str(port), "ESL_PASSWORD": "ClueCon"}
-    env |= {"ROUNDTRIP_WEBHOOK": house.base, "ROUNDTRIP_SECRET": SECRET}
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with Roundtrip() as house, Peer(esl) as server, httpx.AsyncClient(timeout=20) as http:
+        house.fails = 0
+        env = {"ESL_HOST": "127.0.0.1", "ESL_PORT": str(server.port), "ESL_PASSWORD": "ClueCon"}
+        env |= {"ROUNDTRIP_WEBHOOK": house.base, "ROUNDTRIP_SECRET": SECRET}
         running = asyncio.create_task(FREESWITCH.listen(env, http))
         told = await house.expect(lambda item: item.get("event") == "call.answered")
         over.set()
         await asyncio.gather(running, return_exceptions=True)
-    server.close()
-    await house.stop()
     assert told["from"] == "+447700900123"
     assert said[0] == b"auth ClueCon\n\n"

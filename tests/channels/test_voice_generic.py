@@ -210,17 +210,15 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_the_other_system_is_asked_to_place_a_call(http: httpx.AsyncClient) -> None:
-    pbx = PartnerSystem()
-    await pbx.start()
-    config = configured(secret=pbx.secret, callback_url=f"{pbx.base}/calls")
-    sent = await ADAPTER.send(config, WANTED, http)
-    assert sent.provider_message_id == str(MESSAGE_ID)
-    [(path, headers, body)] = pbx.requests
-    asked = json.loads(body)
-    assert (path, headers["webhook-id"], asked["type"]) == ("/calls", str(MESSAGE_ID), "call.requested")
-    assert asked["data"]["call_id"] == str(MESSAGE_ID)
-    assert (asked["data"]["to"], asked["data"]["agent"]) == ("+447700900123", "sip:ada@pbx.example")
-    await pbx.stop()
+    async with PartnerSystem() as pbx:
+        config = configured(secret=pbx.secret, callback_url=f"{pbx.base}/calls")
+        sent = await ADAPTER.send(config, WANTED, http)
+        assert sent.provider_message_id == str(MESSAGE_ID)
+        [(path, headers, body)] = pbx.requests
+        asked = json.loads(body)
+        assert (path, headers["webhook-id"], asked["type"]) == ("/calls", str(MESSAGE_ID), "call.requested")
+        assert asked["data"]["call_id"] == str(MESSAGE_ID)
+        assert (asked["data"]["to"], asked["data"]["agent"]) == ("+447700900123", "sip:ada@pbx.example")
 
 
 @pytest.mark.parametrize(
@@ -228,40 +226,35 @@ async def test_the_other_system_is_asked_to_place_a_call(http: httpx.AsyncClient
     [(403, SendFailure.REAUTH), (429, SendFailure.RETRY), (500, SendFailure.UNKNOWN), (400, SendFailure.PERMANENT)],
 )
 async def test_its_refusals(http: httpx.AsyncClient, status: int, failure: SendFailure) -> None:
-    pbx = HttpServer()
-
     async def refuse(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         return status, {}, b"no"
 
-    pbx.answer = refuse
-    await pbx.start()
-    with pytest.raises(SendError) as failed:
-        await ADAPTER.send(configured(callback_url=pbx.base), WANTED, http)
+    async with HttpServer() as pbx:
+        pbx.answer = refuse
+        with pytest.raises(SendError) as failed:
+            await ADAPTER.send(configured(callback_url=pbx.base), WANTED, http)
     assert failed.value.failure is failure
-    await pbx.stop()
     with pytest.raises(SendError) as alone:
         await ADAPTER.send(CONFIG, WANTED, http)
     assert alone.value.failure is SendFailure.CONFIG
 
 
 async def test_recordings_come_from_where_the_operator_says(http: httpx.AsyncClient) -> None:
-    pbx = HttpServer()
     seen: list[str | None] = []
 
     async def serve(path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         seen.append(headers.get("authorization"))
         return 200, {}, b"RIFF"
 
-    pbx.answer = serve
-    await pbx.start()
-    file = RemoteFile("a.wav", "audio/wav", None, {"id": "1", "url": f"{pbx.base}/a.wav"})
-    assert await ADAPTER.fetch(CONFIG, file, http, limit=100) == b"RIFF"
-    known = configured(recording_hosts=["127.0.0.1"], recording_login="ari:secret")
-    assert await ADAPTER.fetch(known, file, http, limit=100) == b"RIFF"
-    assert seen == [None, "Basic YXJpOnNlY3JldA=="]
-    with pytest.raises(FetchError, match="recording_hosts"):
-        await ADAPTER.fetch(configured(recording_hosts=["pbx.example"]), file, http, limit=100)
-    await pbx.stop()
+    async with HttpServer() as pbx:
+        pbx.answer = serve
+        file = RemoteFile("a.wav", "audio/wav", None, {"id": "1", "url": f"{pbx.base}/a.wav"})
+        assert await ADAPTER.fetch(CONFIG, file, http, limit=100) == b"RIFF"
+        known = configured(recording_hosts=["127.0.0.1"], recording_login="ari:secret")
+        assert await ADAPTER.fetch(known, file, http, limit=100) == b"RIFF"
+        assert seen == [None, "Basic YXJpOnNlY3JldA=="]
+        with pytest.raises(FetchError, match="recording_hosts"):
+            await ADAPTER.fetch(configured(recording_hosts=["pbx.example"]), file, http, limit=100)
 
 
 JSON = st.recursive(

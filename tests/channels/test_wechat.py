@@ -314,10 +314,8 @@ def test_any_sealed_content(content: bytes) -> None:
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WechatServer]:
     monkeypatch.setattr(wechat_api, "_tokens", {})
-    found = WechatServer(ACCOUNT.receiver, SECRET)
-    await found.start()
-    yield found
-    await found.stop()
+    async with WechatServer(ACCOUNT.receiver, SECRET) as found:
+        yield found
 
 
 @pytest.fixture

@@ -379,10 +379,8 @@ def test_any_page_is_read(rows: list[tuple[str, dict[str, Any]]]) -> None:
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WechatServer]:
     monkeypatch.setattr(wechat_api, "_tokens", {})
-    found = WechatServer(ACCOUNT.receiver, SECRET)
-    await found.start()
-    yield found
-    await found.stop()
+    async with WechatServer(ACCOUNT.receiver, SECRET) as found:
+        yield found
 
 
 @pytest.fixture

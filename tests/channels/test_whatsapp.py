@@ -653,10 +653,8 @@ def test_a_full_call_is_read_in_no_time() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[GraphServer]:
-    server = GraphServer(TOKEN)
-    await server.start()
-    yield server
-    await server.stop()
+    async with GraphServer(TOKEN) as server:
+        yield server
 
 
 def at(server: GraphServer, **changed: Any) -> WhatsAppConfig:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from app.delivery.guard import GuardedTransport, PrivateAddress, is_public, resolve
 from tests.support.providers import HttpServer
+from tests.support.tcp import Peer
 
 
 @pytest.mark.parametrize(
@@ -98,13 +99,9 @@ async def test_however_it_is_written(host: str) -> None:
 
 
 async def test_private_ones_where_they_are_wanted() -> None:
-    server = await HttpServer().start()
-    try:
-        async with httpx.AsyncClient(transport=GuardedTransport(private=True)) as http:
-            assert (await http.post(f"http://localhost:{server.port}/x", content=b"{}")).status_code == 200
+    async with HttpServer() as server, httpx.AsyncClient(transport=GuardedTransport(private=True)) as http:
+        assert (await http.post(f"http://localhost:{server.port}/x", content=b"{}")).status_code == 200
         assert server.requests[0][1]["host"] == f"localhost:{server.port}"
-    finally:
-        await server.stop()
 
 
 async def test_another_address_when_one_does_not_answer() -> None:
@@ -156,18 +153,11 @@ async def test_the_certificate_is_checked_against_the_name(tmp_path: Path) -> No
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=served)
-    port = server.sockets[0].getsockname()[1]
     inner = httpx.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=str(path)))
     guarded = GuardedTransport(inner, private=True, resolve=Names(["127.0.0.1"]))
-    try:
-        async with httpx.AsyncClient(transport=guarded) as http:
-            assert (await http.get(f"https://hooks.example.com:{port}/")).status_code == 200
-            for other in ("other.example.com", "127.0.0.1"):
-                with pytest.raises(httpx.ConnectError):
-                    await http.get(f"https://{other}:{port}/")
-    finally:
-        server.close()
-        await server.wait_closed()
+    async with Peer(answer, tls=served) as server, httpx.AsyncClient(transport=guarded) as http:
+        assert (await http.get(f"https://hooks.example.com:{server.port}/")).status_code == 200
+        for other in ("other.example.com", "127.0.0.1"):
+            with pytest.raises(httpx.ConnectError):
+                await http.get(f"https://{other}:{server.port}/")

@@ -44,10 +44,8 @@ class Receiver(HttpServer):
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    server = Receiver()
-    await server.start()
-    yield server
-    await server.stop()
+    async with Receiver() as server:
+        yield server
 
 
 class Place:
@@ -223,16 +221,14 @@ async def test_many_processes_call_once(place: Place, receiver: Receiver, settin
 
 
 async def test_one_that_hangs_does_not_hold_up_the_others(place: Place, receiver: Receiver) -> None:
-    slow = Receiver()
     go = asyncio.Event()
 
     async def wait(path: str, headers: dict[str, str], body: bytes) -> Answer:
         await go.wait()
         return 200, {}, b""
 
-    slow.answer = wait
-    await slow.start()
-    try:
+    async with Receiver() as slow:
+        slow.answer = wait
         await place.breached(slow.base, receiver.base, count=10)
         async with place.database.begin() as session:  # those that hang come first
             await session.execute(
@@ -250,6 +246,3 @@ async def test_one_that_hangs_does_not_hold_up_the_others(place: Place, receiver
         while any(one.state == "pending" for one in await place.actions()):
             await place.call(hooks)
         assert len(slow.requests) == 10
-    finally:
-        go.set()
-        await slow.stop()

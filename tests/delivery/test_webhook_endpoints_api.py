@@ -49,10 +49,8 @@ async def admin(desk: House) -> Caller:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    server = Receiver()
-    await server.start()
-    yield server
-    await server.stop()
+    async with Receiver() as server:
+        yield server
 
 
 async def make(admin: Caller, receiver: Receiver | None = None, **more: Any) -> dict[str, Any]:

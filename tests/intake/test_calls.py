@@ -324,18 +324,15 @@ async def test_a_recording_in_a_network_of_ours_is_fetched(
     database: Database, line: Door, vault: Vault, settings: Settings
 ) -> None:
     """A telephone system is usually next door, and its signature is the operator's word."""
-    pbx = HttpServer()
-    await pbx.start()
-    await hear(line, WHOLE[0], update("rec", recording=recording(url=f"{pbx.base}/a.wav"), after_s=9))
     catalog = CatalogCache(database, vault, Wakeups(database))
-    async with httpx.AsyncClient() as http:
+    async with HttpServer() as pbx, httpx.AsyncClient() as http:
+        await hear(line, WHOLE[0], update("rec", recording=recording(url=f"{pbx.base}/a.wav"), after_s=9))
         store = FileStore(settings.attachments_dir, limit=100)
         fetcher = Fetcher(database, catalog, settings, http, store, poke=lambda: None)
         await fetcher.step()
         await fetcher.idle()
         await fetcher.drain(within_s=0)
     assert (await stored(database))[0].attachments[-1]["sha256"]
-    await pbx.stop()
 
 
 async def test_a_call_has_its_name_and_began_when_it_rang(database: Database, line: Door) -> None:

@@ -131,25 +131,22 @@ class Room:
 
 @pytest.fixture
 async def room(database: Database, vault: Vault, settings: Settings) -> AsyncIterator[Room]:
-    telegram = FileServer()
-    await telegram.start()
-    settings = settings.model_copy(update={"attachment_limit": LIMIT})
-    sealed = catalogs.seal_secrets(vault, {"bot_token": "1:token", "secret_token": "hook"})
-    async with database.begin() as session:
-        session.add(Channel(type="telegram", name="bot", config={"api_base": telegram.base}, secrets=sealed))
-    catalog = CatalogCache(database, vault, Wakeups(database))
-    files = FileStore(settings.attachments_dir, limit=LIMIT)
-    intake = Intake(database, catalog, vault, settings, files)
-    intake.start()
-    channels = (await catalog.current()).channels.values()
-    [account] = [channel for channel in channels if channel.type == "telegram"]
-    async with httpx.AsyncClient() as http:
+    async with FileServer() as telegram, httpx.AsyncClient() as http:
+        settings = settings.model_copy(update={"attachment_limit": LIMIT})
+        sealed = catalogs.seal_secrets(vault, {"bot_token": "1:token", "secret_token": "hook"})
+        async with database.begin() as session:
+            session.add(Channel(type="telegram", name="bot", config={"api_base": telegram.base}, secrets=sealed))
+        catalog = CatalogCache(database, vault, Wakeups(database))
+        files = FileStore(settings.attachments_dir, limit=LIMIT)
+        intake = Intake(database, catalog, vault, settings, files)
+        intake.start()
+        channels = (await catalog.current()).channels.values()
+        [account] = [channel for channel in channels if channel.type == "telegram"]
         room = Room(database, settings, catalog, http, files, Door(intake, account), telegram)
         yield room
         for fetcher in room.fetchers:
             await fetcher.drain(within_s=0)
-    await intake.stop()
-    await telegram.stop()
+        await intake.stop()
 
 
 async def test_a_photo_is_stored_shown_and_downloaded(room: Room, vault: Vault) -> None:
@@ -205,11 +202,9 @@ async def test_the_loop_is_woken_by_the_message_and_only_by_files(room: Room) ->
 
 
 async def test_a_running_process_brings_it_long_before_its_sweep(database: Database, settings: Settings) -> None:
-    telegram = FileServer()
-    await telegram.start()
     secret = SecretStr("a key for this test alone, 0123456789")
     app = main.build(settings.model_copy(update={"secret_key": secret}))
-    async with app.router.lifespan_context(app):
+    async with FileServer() as telegram, app.router.lifespan_context(app):
         context: Context = app.state.context
         sealed = catalogs.seal_secrets(context.vault, {"bot_token": "1:token", "secret_token": "hook"})
         async with database.begin() as session:
@@ -220,7 +215,7 @@ async def test_a_running_process_brings_it_long_before_its_sweep(database: Datab
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://house") as client:
             answer = await client.post(f"/channels/{channel.id}/webhook", json=photo_update(), headers=headers)
         assert answer.status_code == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 async with database.begin() as session:
                     found = (await session.exec(select(Attachment))).all()
@@ -228,7 +223,6 @@ async def test_a_running_process_brings_it_long_before_its_sweep(database: Datab
                     break
                 await asyncio.sleep(0.05)
         assert context.files.open_path(found[0].sha256).read_bytes() == PHOTO
-    await telegram.stop()
 
 
 async def test_a_server_error_is_tried_again(room: Room) -> None:
@@ -238,12 +232,14 @@ async def test_a_server_error_is_tried_again(room: Room) -> None:
     fetcher = room.fetcher(poke=wake.set)
     loop, stopping = Loop("fetcher", fetcher.step, wake, tick_s=30), asyncio.Event()
     running = asyncio.create_task(loop.run(stopping))
-    async with asyncio.timeout(10):
-        while not (await room.file_of(stored))["sha256"]:
-            await asyncio.sleep(0.02)
-    stopping.set()
-    wake.set()
-    await running
+    try:
+        async with asyncio.timeout(60):
+            while not (await room.file_of(stored))["sha256"]:
+                await asyncio.sleep(0.02)
+    finally:
+        stopping.set()
+        wake.set()
+        await running
     assert len(room.telegram.downloads) == 3
     assert len(await room.updates()) == 1, "a try that failed is nobody's business yet"
     assert loop.failures == 0

@@ -60,10 +60,8 @@ class Files(HttpServer):
 
 @pytest.fixture
 async def files() -> AsyncIterator[Files]:
-    server = Files()
-    await server.start()
-    yield server
-    await server.stop()
+    async with Files() as server:
+        yield server
 
 
 @dataclass

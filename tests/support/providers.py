@@ -49,7 +49,7 @@ class HttpServer(Standing):
         self.arrived = asyncio.Event()
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.answer: Callable[[str, dict[str, str], bytes], Awaitable[Answer]] = self.accept
 
     @property
@@ -60,7 +60,7 @@ class HttpServer(Standing):
         return 200, {"content-type": "application/json"}, b"{}"
 
     async def start(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -68,14 +68,20 @@ class HttpServer(Standing):
         """Hangs up on everybody, and returns when it has."""
         assert self._server is not None
         self._server.close()
-        for task in self._serving:
+        await asyncio.sleep(0)  # who is at the door gets in, to be put out
+        serving = list(self._serving)
+        for task, writer in list(self._serving.items()):
+            writer.transport.abort()
             task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.gather(*serving, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The writer is known from the first moment: a task that is cancelled before it began closes nothing."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving[task] = writer
+        task.add_done_callback(self._serving.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode("latin-1").split("\r\n")
@@ -91,7 +97,6 @@ class HttpServer(Standing):
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # cancelled by `stop`, as the last thing it does
         finally:
-            self._serving.discard(task)
             writer.close()
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()

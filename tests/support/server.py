@@ -66,7 +66,11 @@ class Server:
             command += ["--smtp-port", str(self.smtp_port)]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        await self.ready()
+        try:
+            await self.ready()
+        except BaseException:
+            await self.kill()
+            raise
         return self
 
     async def ready(self) -> None:

@@ -82,14 +82,19 @@ class Wakeups:
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         if self._connection:
             connection, self._connection = self._connection, None
             await connection.close()
 
     async def _connect(self) -> None:
         connection = await self._database.connect()
-        await connection.add_listener(CHANNEL, self._on_topic)
-        await connection.add_listener(EPHEMERAL, self._on_fact)
+        try:
+            await connection.add_listener(CHANNEL, self._on_topic)
+            await connection.add_listener(EPHEMERAL, self._on_fact)
+        except BaseException:
+            connection.terminate()
+            raise
         connection.add_termination_listener(lambda _: self._lost.set())
         self._lost.clear()
         self._connection = connection

@@ -33,7 +33,8 @@ with `window-closed` and stored nowhere; the answer names the ways that are `all
 customer that are open (`elsewhere`). `window.why` says whether the time is over, the count is used up, the customer has never written here, or the provider
 said so: when it refuses a message for its window, the window counts as closed until the customer writes again, whatever our own figures say. A message
 that needs more messages than are left is refused as a whole. With `human_agent` (Messenger, Instagram) agents may answer for seven days: `allowed` is then
-`tag`. What we send by ourselves, such as receipts, never goes out under that tag: outside the window it is stored as failed with `window-closed`.
+`tag`. What we send by ourselves, such as receipts, never goes out under that tag: outside the window it goes by an
+approved template or another channel ([receipts.md](receipts.md#outside-the-window)), else it is stored as failed with `window-closed`.
 
 ## Templates
 

@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from email import policy
-from email.headerregistry import Address
-from email.message import EmailMessage
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
+from email.message import EmailMessage, Message
+from email.policy import Policy
 from email.utils import format_datetime
 
 from app import clock
@@ -23,6 +24,19 @@ _REPLY_PREFIX = re.compile(r"^\s*(?:re|aw|sv|vs|antw|回复|答复|回覆)\s*(?:
 # What we begin has a subject of its own; that it belongs to the thread is said by its references.
 _OWN_SUBJECT = ("receipt", "notice")
 _ID = re.compile(r"<[!-;=?-~]{1,400}>")
+
+
+class _IdsHeader(UnstructuredHeader, BaseHeader):
+    """Message ids, each on a line of its own: as words of a text the library would encode those of more than 76 characters,
+    and nobody could match them any more (RFC 5322, 3.6.4)."""
+
+    def fold(self, *, policy: "Policy[Message[str, str]]") -> str:
+        return f"{self.name}: {(policy.linesep + ' ').join(str(self).split())}{policy.linesep}"
+
+
+_HEADERS = HeaderRegistry()
+for _name in ("in-reply-to", "references"):
+    _HEADERS.map_to_type(_name, _IdsHeader)
 
 
 def message_id(config: MailConfig, outgoing: Outgoing) -> str:
@@ -45,7 +59,7 @@ def compose(config: MailConfig, outgoing: Outgoing, *, to: str) -> EmailMessage:
     """Raises ValueError when an address cannot be written into a header."""
     listed = [to, config.address, *_cc(outgoing)]
     needs_utf8 = not "".join(envelope_address(address) for address in listed).isascii()
-    mail = EmailMessage(policy=policy.SMTP.clone(utf8=needs_utf8))
+    mail = EmailMessage(policy=policy.SMTP.clone(utf8=needs_utf8, header_factory=_HEADERS))
     mail["From"] = _address(config.from_name, config.address)
     mail["To"] = _address(outgoing.recipient_name, to)
     if cc := _cc(outgoing):

@@ -328,7 +328,7 @@ def test_a_token_says_when_the_page_was_opened_and_nothing_else() -> None:
     for forged in (
         "",
         "x",
-        token[:-1] + ("A" if token[-1] != "A" else "B"),
+        ("A" if token[0] != "A" else "B") + token[1:],
         vault.sign("progress", channel_id, valid_s=9),
     ):
         with pytest.raises(BadToken):

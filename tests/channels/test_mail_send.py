@@ -60,6 +60,14 @@ def test_a_long_chain_keeps_its_beginning_and_its_end() -> None:
     assert (len(kept), kept[0], kept[1], kept[-1]) == (20, "<0@x>", "<31@x>", "<49@x>")
 
 
+def test_long_ids_go_out_as_they_are() -> None:
+    """Encoded as words of a text, as the library does it with those of more than 76 characters, they would match nothing."""
+    ids = [f"<{letter * 80}.{letter * 100}@mail.customer.example>" for letter in "abc"]
+    raw = mail_compose.compose(config(), outgoing(references=ids), to="ana@home.example").as_bytes()
+    assert f"In-Reply-To: {ids[-1]}\r\n".encode() in raw
+    assert f"References: {ids[0]}\r\n {ids[1]}\r\n {ids[2]}\r\n".encode() in raw
+
+
 def test_a_receipt_says_that_a_machine_wrote_it() -> None:
     mail = composed(kind="receipt")
     assert (mail["auto-submitted"], mail["x-auto-response-suppress"]) == ("auto-generated", "All")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from _pytest.unraisableexception import collect_unraisable
 from sqlalchemy import text
 
 from app import embedded, migrate, seed
@@ -101,3 +103,16 @@ def fixtures() -> Path:
     if not FIXTURES.is_dir():
         pytest.skip("the real payloads (../shared/fixtures) are not beside this checkout")
     return FIXTURES
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is loaded by now stays: the search for leftovers after each test need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """A socket that a test left open is that test's failure, not the failure of whichever runs when it is found."""
+    gc.collect()
+    collect_unraisable(item.config)

@@ -183,7 +183,7 @@ class TemplateStatus(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """Why somebody is not to be written to; the same words as in app/channels/base.py."""
+    """Why somebody is not to be written to; the same words as in app/channels/outbound.py."""
 
     OPT_OUT = "opt_out"
     BLOCKED = "blocked"

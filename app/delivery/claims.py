@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, cast, extract, func, text
-from sqlalchemy import select as select_rows
+from sqlalchemy import and_, text
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.catalog import Catalog, ChannelAccount
-from app.channels.base import Choice, Outgoing, Template, TemplateButton
+from app.catalog import Catalog
 from app.delivery import automatic
+from app.delivery.claimed import Claimed, load
 from app.delivery.outbox import Change, change_many
-from app.ids import new_id
-from app.models import Contact, ContactIdentity, Conversation, Message, Outbox
+from app.models import Outbox
 from app.models.words import DeliveryStatus
 from app.vault import Vault
 
 LOST = "it may have been sent: the sender stopped before the channel's answer was recorded"
-_THREADED = frozenset({"email"})
-_REFERENCES = 20
 
 _DUE = "outbox.due_at <= now() AND (outbox.lease_until IS NULL OR outbox.lease_until <= now())"
 _HEAD = (
@@ -87,13 +83,6 @@ _END_CRASHED = text(
     "WHERE message_id = ANY(CAST(:messages AS uuid[])) AND ended_at IS NULL"
 )
 _DROP = text("DELETE FROM outbox WHERE message_id = ANY(CAST(:messages AS uuid[]))")
-_THREAD = text(
-    "SELECT wanted.id, array(SELECT thread_key FROM (SELECT m.thread_key, m.seq FROM message m "
-    "WHERE m.conversation_id = wanted.conversation AND m.seq < wanted.seq AND m.thread_key IS NOT NULL "
-    f"ORDER BY m.seq DESC LIMIT {_REFERENCES}) newest ORDER BY seq) "
-    "FROM unnest(CAST(:ids AS uuid[]), CAST(:conversations AS uuid[]), CAST(:seqs AS int[])) "
-    "AS wanted(id, conversation, seq)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,33 +109,6 @@ class Limits:
         }
         slots = [max(count, 0) for count in counts.values()]
         return {"ids": list(counts), "counts": slots, "slots": self.per_channel}
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A message that we alone may send until the lease ends. `age_s` counts from its first attempt.
-
-    `account` is None while the channel is switched off. `outgoing` has no files yet: `files` names them. `crashed`: it
-    was in flight when its sender died. `waived` of its attempts do not count. `ailing`: something is noted about the
-    account, which a success changes.
-    """
-
-    attempt_id: UUID
-    channel_id: UUID
-    channel_type: str
-    account: ChannelAccount | None
-    outgoing: Outgoing
-    files: Sequence[Mapping[str, Any]]
-    status: str | None
-    age_s: float
-    crashed: bool
-    correlation_id: str | None
-    waived: int = 0
-    ailing: bool = False
-
-    @property
-    def idempotent(self) -> bool:
-        return self.account is not None and self.account.adapter.capabilities.idempotent_send
 
 
 @dataclass(slots=True)
@@ -188,14 +150,11 @@ async def take(
         return Taken()
     held = (await session.execute(_LOCK, {"ids": list(wanted.values())})).scalars().all()
     taken = Taken(more=len(wanted) == room)
-    due = await _load(session, list(wanted), held, catalog, vault, ailing) if held else []
+    still_due = and_(col(Outbox.id).in_(list(wanted)), col(Outbox.conversation_id).in_(held), text(_DUE), text(_HEAD))
+    due = await load(session, still_due, catalog=catalog, vault=vault, ailing=ailing) if held else []
     capped = await automatic.capped(session, due)
     for item in due:
-        if item.outgoing.message_id in capped:
-            taken.capped.append(item)
-            continue
-        resend = item.idempotent and item.age_s < resend_within_s
-        (taken.lost if item.crashed and not resend else taken.claimed).append(item)
+        _place(taken, item, capped, resend_within_s)
     tried = {row.channel_id for row in rows if row.half_open} - {item.channel_id for item in taken.claimed}
     if tried:  # its conversation is held by someone just now: the next look may let it through
         await session.execute(_NOT_TRIED, {"channels": sorted(tried)})
@@ -203,22 +162,25 @@ async def take(
     await _start(session, taken.claimed, lease_s)
     if capped:
         await session.execute(_DROP, {"messages": list(capped)})
-    await change_many(
-        session,
-        [
-            *(
-                Change(message_id, DeliveryStatus.FAILED, why, error_code=automatic.CODE)
-                for message_id, why in capped.items()
-            ),
-            *(Change(item.outgoing.message_id, DeliveryStatus.UNKNOWN, LOST) for item in taken.lost),
-            *(
-                Change(item.outgoing.message_id, DeliveryStatus.SENDING)
-                for item in taken.claimed
-                if item.status == DeliveryStatus.QUEUED
-            ),
-        ],
-    )
+    await change_many(session, _changes(taken, capped))
     return taken
+
+
+def _place(taken: Taken, item: Claimed, capped: Collection[UUID], resend_within_s: float) -> None:
+    if item.outgoing.message_id in capped:
+        taken.capped.append(item)
+    elif item.crashed and not (item.idempotent and item.age_s < resend_within_s):
+        taken.lost.append(item)
+    else:
+        taken.claimed.append(item)
+
+
+def _changes(taken: Taken, capped: Mapping[UUID, str]) -> list[Change]:
+    """What the messages become."""
+    failed = [Change(id, DeliveryStatus.FAILED, why, error_code=automatic.CODE) for id, why in capped.items()]
+    lost = [Change(item.outgoing.message_id, DeliveryStatus.UNKNOWN, LOST) for item in taken.lost]
+    queued = [item for item in taken.claimed if item.status == DeliveryStatus.QUEUED]
+    return [*failed, *lost, *(Change(item.outgoing.message_id, DeliveryStatus.SENDING) for item in queued)]
 
 
 async def _let_through(session: AsyncSession, rows: Sequence[Any], lease_s: float) -> Sequence[Any]:
@@ -240,93 +202,6 @@ async def next_due_s(
     found = await session.execute(_NEXT, limits.slots(catalog, in_flight))
     seconds: float | None = found.scalar_one()
     return None if seconds is None else max(0.0, seconds)
-
-
-async def _load(
-    session: AsyncSession, ids: list[int], held: Sequence[UUID], catalog: Catalog, vault: Vault, ailing: set[UUID]
-) -> list[Claimed]:
-    """Those of `ids` that are still to be taken now that nobody else can, with all that a send needs to know."""
-    age = func.coalesce(cast(extract("epoch", func.now() - col(Outbox.first_attempt_at)), Float), 0.0)
-    statement = (
-        select_rows(Outbox, Message, Conversation, col(ContactIdentity.address), col(Contact.name), age)
-        .join(Message, col(Message.id) == col(Outbox.message_id))
-        .join(Conversation, col(Conversation.id) == col(Outbox.conversation_id))
-        .join(ContactIdentity, col(ContactIdentity.id) == func.coalesce(Outbox.identity_id, Conversation.identity_id))
-        .join(Contact, col(Contact.id) == col(Conversation.contact_id))
-        .where(col(Outbox.id).in_(ids), col(Outbox.conversation_id).in_(held), text(_DUE), text(_HEAD))
-        .order_by(col(Outbox.due_at), col(Outbox.id))
-    )
-    rows = (await session.execute(statement)).all()
-    threads = await _threads(
-        session,
-        [message for outbox, message, conversation, *_ in rows if _type(catalog, outbox, conversation) in _THREADED],
-    )
-    return [
-        Claimed(
-            attempt_id=new_id(),
-            channel_id=outbox.channel_id,
-            channel_type=_type(catalog, outbox, conversation),
-            account=catalog.channels.get(outbox.channel_id),
-            outgoing=Outgoing(
-                message_id=message.id,
-                conversation_id=conversation.id,
-                seq=message.seq,
-                kind=message.kind,
-                text=message.text,
-                address=address,
-                recipient_name=name,
-                author_name=message.author_name,
-                subject=message.subject or conversation.subject,
-                external_ref=conversation.external_ref,
-                references=threads.get(message.id, ()),
-                reply_token=vault.reply_token(conversation.id),
-                receipt=message.content.get("receipt"),
-                template=_template(message),
-                call=message.content.get("dial"),
-                attempt=outbox.attempts + 1,
-                created_at=message.created_at,
-                choices=[Choice(**item) for item in message.content.get("choices", ())],
-                question=message.content.get("question", ""),
-            ),
-            files=message.attachments,
-            status=message.status,
-            age_s=age_s,
-            crashed=outbox.lease_until is not None,
-            correlation_id=message.correlation_id,
-            waived=outbox.waived,
-            ailing=outbox.channel_id in ailing,
-        )
-        for outbox, message, conversation, address, name, age_s in rows
-    ]
-
-
-def _template(message: Message) -> Template | None:
-    kept = message.content.get("template")
-    if not kept:
-        return None
-    buttons = tuple(TemplateButton(**item) for item in message.content.get("buttons", ()))
-    return Template(kept["name"], kept["language"], tuple(kept["parameters"]), buttons)
-
-
-def _type(catalog: Catalog, outbox: Outbox, conversation: Conversation) -> str:
-    """Of the channel that it goes out by, which need not be the conversation's own."""
-    account = catalog.channels.get(outbox.channel_id)
-    return account.type if account is not None else conversation.channel_type
-
-
-async def _threads(session: AsyncSession, mails: Sequence[Message]) -> dict[UUID, list[str]]:
-    """The Message-IDs that a mail refers to: the newest ones of its conversation, oldest first."""
-    if not mails:
-        return {}
-    found = await session.execute(
-        _THREAD,
-        {
-            "ids": [mail.id for mail in mails],
-            "conversations": [mail.conversation_id for mail in mails],
-            "seqs": [mail.seq for mail in mails],
-        },
-    )
-    return {message_id: list(keys) for message_id, keys in found.all()}
 
 
 async def _end_crashed(session: AsyncSession, taken: Taken) -> None:

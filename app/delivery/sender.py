@@ -22,7 +22,8 @@ from app.channels.receipts import in_best_form
 from app.db import Database
 from app.delivery import accounts, claims, refusals
 from app.delivery.backoff import Schedule
-from app.delivery.claims import Claimed, Limits
+from app.delivery.claimed import Claimed
+from app.delivery.claims import Limits
 from app.delivery.settle import Outcome, Settler, decide
 from app.errors import NotFound
 from app.in_flight import InFlight

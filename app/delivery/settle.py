@@ -17,7 +17,7 @@ from app.db import Database
 from app.delivery import accounts, backoff, orphans, reach
 from app.delivery.accounts import Verdict
 from app.delivery.backoff import Schedule
-from app.delivery.claims import Claimed
+from app.delivery.claimed import Claimed
 from app.delivery.outbox import Change, change_many
 from app.models.words import DeliveryStatus
 

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import sibling
-from tests.support.providers import MailSink
+from tests.support.providers import MailSink, PartnerSystem
 from tests.support.server import Server, free_port
 from tests.support.sockets import Desk
 
@@ -67,6 +67,13 @@ async def sink() -> AsyncIterator[MailSink]:
     """Where our mails go."""
     async with MailSink() as sink:
         yield sink
+
+
+@pytest.fixture
+async def partner() -> AsyncIterator[PartnerSystem]:
+    """A partner's system that we call back."""
+    async with PartnerSystem() as partner:
+        yield partner
 
 
 @pytest.fixture

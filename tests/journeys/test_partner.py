@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,14 +11,6 @@ import pytest
 from tests.journeys import steps
 from tests.journeys.conftest import Team
 from tests.support.providers import PartnerSystem
-
-
-@pytest.fixture
-async def partner() -> AsyncIterator[PartnerSystem]:
-    system = PartnerSystem()
-    await system.start()
-    yield system
-    await system.stop()
 
 
 @pytest.fixture

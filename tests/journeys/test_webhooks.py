@@ -28,14 +28,6 @@ ROUNDS = 10
 
 
 @pytest.fixture
-async def partner() -> AsyncIterator[PartnerSystem]:
-    system = PartnerSystem()
-    await system.start()
-    yield system
-    await system.stop()
-
-
-@pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     server = Receiver()
     await server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -20,14 +21,18 @@ from tests.support.sockets import Desk, Refused
 WHATSAPP = KINDS[0]
 
 
+@pytest.fixture
+async def graph() -> AsyncIterator[GraphServer]:
+    async with GraphServer(TOKEN) as graph:
+        yield graph
+
+
 async def whatsapp(team: Team, graph: GraphServer, *, token: str = TOKEN) -> dict[str, Any]:
     given = {"app_secret": SECRET, "verify_token": "our token", "access_token": token, "api_base": graph.base}
     return await team.server.make_channel("whatsapp", {**given, **WHATSAPP.config}, queue_id=team.queue_id)
 
 
-async def test_outside_the_window_a_template_goes_and_nothing_else(team: Team) -> None:
-    graph = GraphServer(TOKEN)
-    await graph.start()
+async def test_outside_the_window_a_template_goes_and_nothing_else(team: Team, graph: GraphServer) -> None:
     channel = await whatsapp(team, graph)
     person = str(30_000_000_000 + secrets.randbelow(10**9))
     async with httpx.AsyncClient() as client:
@@ -79,7 +84,6 @@ async def test_outside_the_window_a_template_goes_and_nothing_else(team: Team) -
             "message.status", lambda frame: frame["message_id"] == failed["id"] and frame["status"] == "sent"
         )
         await the_receipt_goes_by_a_template(team, graph, channel, person, conversation["id"])
-    await graph.stop()
 
 
 async def the_receipt_goes_by_a_template(
@@ -125,9 +129,7 @@ async def the_receipt_goes_by_a_template(
     await team.desk.expect("conversation.closed", lambda frame: frame["conversation_id"] == conversation_id)
 
 
-async def test_refused_credentials_pause_the_account_until_they_are_mended(team: Team) -> None:
-    graph = GraphServer(TOKEN)
-    await graph.start()
+async def test_refused_credentials_pause_the_account_until_they_are_mended(team: Team, graph: GraphServer) -> None:
     channel = await whatsapp(team, graph, token="EAAanothertoken")
     boss = await team.server.make_agent("Bo Boss", role="supervisor")
     person = str(40_000_000_000 + secrets.randbelow(10**9))
@@ -146,12 +148,9 @@ async def test_refused_credentials_pause_the_account_until_they_are_mended(team:
         news = await desk.expect("channel.updated", lambda frame: frame["channel"]["id"] == channel["id"])
         assert news["channel"]["account"]["state"] == "ok"
     assert len(graph.sent) == 1
-    await graph.stop()
 
 
-async def test_a_file_goes_as_a_link_that_is_good_for_it_alone(team: Team) -> None:
-    partner = PartnerSystem()
-    await partner.start()
+async def test_a_file_goes_as_a_link_that_is_good_for_it_alone(team: Team, partner: PartnerSystem) -> None:
     config = {"secret": partner.secret, "callback_url": partner.base + "/callback"}
     channel = await team.server.make_channel("partner", config, queue_id=team.queue_id)
     said = {
@@ -186,4 +185,3 @@ async def test_a_file_goes_as_a_link_that_is_good_for_it_alone(team: Team) -> No
         for other in ("files", "f", "c"):
             assert (await client.get(f"{team.server.base}/{other}/{token}")).status_code == 404
     assert orjson.dumps(call)
-    await partner.stop()

@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 
 from app.clock import now
 from tests.support.server import Server
+from tests.web.axe import violations
 from tests.web.browser import focused
 from tests.web.office import FITS, NAMELESS, Office, log, office
 
@@ -168,6 +169,8 @@ async def explain(desk: Page) -> None:
     await desk.keyboard.type("Nobody looked")
     await desk.keyboard.press("Enter")
     await expect(desk.locator("#causes .cause")).to_have_count(4)
+    await expect(desk.get_by_label("Why: cause 1.1.2", exact=True)).to_be_focused()
+    assert await violations(desk) == []
     await expect(desk.get_by_label("Why: cause 1.1.1", exact=True)).to_have_value(HOSTILE)
 
 
@@ -208,10 +211,13 @@ async def test_a_complaint_is_recorded_explained_and_put_right(server: Server) -
         await ben.get_by_label("Did it help?").fill("None burnt since")
         await press(ben, "Keep")
         await expect(ben.locator("#duties")).to_be_hidden()
+        await expect(ben.get_by_role("button", name="Complaints")).to_be_focused()
         await expect(ada.locator("#duties_here")).to_contain_text("done · by 2099-01-01")
         await expect(ada.locator("#duties_here")).to_contain_text("None burnt since")
         await ada.keyboard.press("Escape")
         await expect(ada.get_by_role("button", name="Open the record")).to_be_focused()
+        await ada.emulate_media(color_scheme="dark")
+        assert await violations(ada) == []
         assert [await page.title() for page in (ada, ben)] == ["Agent console"] * 2
 
 
@@ -245,6 +251,7 @@ async def test_the_register_is_filtered_counted_and_taken_away(server: Server) -
         table = (await (await taking.value).path()).read_text(encoding="utf-8-sig")
         assert "A lamp" in table
         assert "A chair" not in table
+        assert await violations(sue) == []
         for width in (400, 1280):
             await sue.set_viewport_size({"width": width, "height": 800})
             assert await sue.evaluate(FITS), width

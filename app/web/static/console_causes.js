@@ -49,8 +49,10 @@ const showCauses = ({ anew = false } = {}) => {
   const stamp = JSON.stringify([record.conversation_id, record.causes]);
   if ($("causes").dataset.stamp === stamp && !anew) return;
   $("causes").dataset.stamp = stamp;
+  const was = $("causes").contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
   $("causes").replaceChildren(...record.causes.map(causeBox));
   numbered($("causes"));
+  if (was) ($("causes").querySelector(`[aria-label="${CSS.escape(was)}"]`) ?? $("cause_add")).focus();
 };
 $("causes").addEventListener("input", () => { touched = true; });
 $("cause_add").addEventListener("click", () => grown(add($("causes"))));

@@ -37,7 +37,7 @@ const showRecord = (how) => {
   fillForm($("recording"), record, how);
   const left = stages.slice(stages.indexOf(record.progress) + 1);
   choices($("step_progress"), left, left.includes($("step_progress").value) ? $("step_progress").value : left[0] ?? "");
-  $("stepping").hidden = !left.length;
+  conceal($("stepping"), !left.length, $("complaint_sheet").querySelector("[data-close]"));
   fill("steps", record.steps.map((step) => ({ key: step.progress, says: step, make: () => make("li", {}, joined(spaced(step.progress), when(step.created_at), step.agent_id && nameOf(step.agent_id), step.note)) })));
   showCauses(how);
   showDuties();

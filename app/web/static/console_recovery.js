@@ -49,7 +49,7 @@ const showTasks = () => {
   const own = sorted.filter((one) => one.conversation_id === openId);
   $("recovering").hidden = !me || !openId || !isSenior();
   fill("recovery_here", own.map(taskRow), "Nothing of this conversation.");
-  $("recover").hidden = own.length > 0;
+  conceal($("recover"), own.length > 0, $("recovering").querySelector("summary"));
 };
 const takeTask = async (one) => {
   const body = one.state === "open" ? { assignee_id: me.id, state: "in_progress" } : { assignee_id: me.id };

@@ -9,10 +9,16 @@ const whereIs = (element) => {
 const goBack = ({ element, list, key, place, nth }) => {
   if (element.isConnected && element.checkVisibility()) return element.focus();
   const same = list?.querySelector(`[data-row="${CSS.escape(key)}"]`), next = list?.children[Math.min(place, list.children.length - 1)];
-  const found = same?.querySelectorAll(controls)[nth] ?? same?.querySelector(controls) ?? next?.querySelector(controls);
   const heading = (list ?? element).closest("section, details, dialog")?.querySelector("h2, summary");
-  if (!found && heading?.tagName === "H2") heading.tabIndex = -1;
-  (found ?? heading)?.focus();
+  if (heading?.tagName === "H2") heading.tabIndex = -1;
+  const places = [same?.querySelectorAll(controls)[nth], same?.querySelector(controls), next?.querySelector(controls), heading, $("text"), $("complaints")];
+  places.find((each) => each?.checkVisibility())?.focus();
+};
+/* What is hidden gives the focus away. */
+const conceal = (element, isHidden, instead) => {
+  const had = element.contains(document.activeElement);
+  element.hidden = isHidden;
+  if (had && isHidden) instead.focus();
 };
 /* Rows that say the same stay in place, with the focus, and are not read out again. */
 const fill = (id, rows, empty) => {

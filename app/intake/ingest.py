@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,40 +17,30 @@ from app import log
 from app.catalog import CatalogCache, ChannelAccount
 from app.channels.base import (
     Call,
-    CallUpdate,
-    Change,
-    Echo,
     InboundFile,
     InboundMessage,
     Parsed,
-    Refusal,
     RemoteFile,
-    StatusUpdate,
 )
 from app.clock import now
-from app.conversations import classification, closing, pausing, queries
 from app.db import Database, driver
-from app.delivery import receipts, refusals
-from app.errors import Conflict, ConversationClosed, NotFound, Problem
-from app.events.log import Actor
+from app.errors import Conflict, NotFound, Problem
 from app.ids import new_id
-from app.intake import answers, bounces, calls, early_changes, echoes, imap_parking, mail_threads, presses
+from app.intake import answers, besides, bounces, calls, imap_parking, mail_threads, presses
 from app.intake import lane as lanes
 from app.intake.lane import Entry, Lane, Outcome
 from app.intake.names import Names
 from app.intake.prepare import Prepared, Preparer, language
 from app.intake.profiles import Wanted
 from app.intake.reading import QUERY, bell_of, read
+from app.intake.readying import hear
 from app.intake.store import FileStore
 from app.models import InboundJournal, ParkedMail
-from app.models.words import ConversationStatus, JournalStatus, Matter
-from app.routing import offers, queues
-from app.routing.classify import RANK, graver, worse
+from app.models.words import JournalStatus
 from app.settings import Settings
 from app.vault import Vault
 
 PULL = "pull"
-_IS_STORED = text("SELECT EXISTS (SELECT 1 FROM message WHERE channel_id = :channel AND external_id = :external)")
 _SLOW_ATTEMPTS = 20
 _logger = log.get("intake")
 
@@ -115,7 +104,7 @@ class Intake:
         outcomes = await min(self._lanes, key=lambda lane: lane.load).submit(entry)
         stored = await self._finish(account, entry, outcomes)
         await self._take_answers(entry, stored)
-        await self._follow(account, parsed)
+        await self._apply_besides(account, parsed)
         return self._told(account, entry, parsed, stored)
 
     async def store_with(
@@ -134,14 +123,16 @@ class Intake:
         """
         parsed = await bounces.proven(self._database, account, calls.dated(parsed, now()))
         parsed = await presses.own(self._database, account.id, parsed)
-        await self._follow(account, parsed)
+        await self._apply_besides(account, parsed)
         entry = await self._entry(account, transport, headers, body, parsed, None)
         waiting: list[tuple[UUID, Prepared]] = []
         for _ in range(_SLOW_ATTEMPTS):
             try:
                 async with self._database.begin() as session:
                     ready = sorted(waiting, key=lambda pair: pair[0])
-                    heard = [said for pair in ready if (said := await self._hear(session, entry, *pair))]
+                    heard = [
+                        said for pair in ready if (said := await hear(session, entry, *pair, catalog=self._catalog))
+                    ]
                     rows = await (await driver(session)).fetch(lanes.STATEMENT, *lanes.arguments([entry]))
                     outcomes = lanes.group([entry], rows)[0]
                     _require_stored(entry, outcomes)
@@ -192,15 +183,8 @@ class Intake:
             entry.status, entry.error = JournalStatus.IGNORED, _unused(parsed)
         return entry
 
-    async def _follow(self, account: ChannelAccount, parsed: Parsed) -> None:
-        """What a call says besides its messages, each in a transaction of its own; applied twice it changes nothing."""
-        for person in (*parsed.people, *(echo.recipient for echo in parsed.echoes)):
-            await self._names.learn(account.id, person, make=False)
-        await self._apply_echoes(account, parsed.echoes)
-        await self._apply_changes(account.id, parsed.changes)
-        await self._apply_calls(account, parsed.calls)
-        await self._apply_statuses(account.id, parsed.statuses)
-        await self._apply_refusals(account.id, parsed.refusals)
+    async def _apply_besides(self, account: ChannelAccount, parsed: Parsed) -> None:
+        await besides.apply(self._database, account, parsed, names=self._names, catalog=self._catalog, keep=self._keep)
 
     def _told(self, account: ChannelAccount, entry: Entry, parsed: Parsed, stored: list[Stored]) -> list[Stored]:
         for message, item in zip(parsed.messages, stored, strict=False):  # what calls begin with comes after these
@@ -307,7 +291,7 @@ class Intake:
         async with self._database.begin() as session:
             alone = Entry(entry.channel_id, entry.transport, {}, b"", entry.correlation_id, [prepared])
             known = outcome.conversation_id
-            heard = await self._hear(session, alone, known, prepared) if known is not None else None
+            heard = await hear(session, alone, known, prepared, catalog=self._catalog) if known is not None else None
             connection = await driver(session)
             values = lanes.arguments([alone])
             rows = await connection.fetch(lanes.STATEMENT, [], [], *values[2:])
@@ -315,74 +299,6 @@ class Intake:
             if heard is not None and stored.outcome == "stored":
                 await answers.take(session, heard)
             return stored
-
-    async def _hear(
-        self, session: AsyncSession, entry: Entry, conversation_id: UUID, prepared: Prepared
-    ) -> answers.Heard | None:
-        """Take the message for an answer to a receipt, and it moves nothing; else the conversation is made ready for it.
-
-        A twin of what was stored while we waited for the conversation does neither.
-        """
-        await queries.lock(session, conversation_id)
-        key = {"channel": prepared.channel_id, "external": prepared.external_id}
-        if (await session.execute(_IS_STORED, key)).scalar_one():
-            return None
-        heard = await answers.hear(session, conversation_id, prepared)
-        if heard is None:
-            await self._make_ready(session, conversation_id, prepared)
-            return None
-        entry.messages = [heard.message if message is prepared else message for message in entry.messages]
-        return heard
-
-    async def _make_ready(self, session: AsyncSession, conversation_id: UUID, prepared: Prepared) -> None:
-        conversation = await queries.lock(session, conversation_id)
-        await offers.hold_concerned(session, conversation)
-        actor = Actor("contact", conversation.contact_id)
-        if conversation.status in (ConversationStatus.RESOLVED, ConversationStatus.CLOSED):
-            with suppress(ConversationClosed):  # its window is over by now, or another one is open: that is the one
-                await closing.reopen(session, conversation, actor=actor, reason="customer wrote again")
-        elif conversation.status not in (ConversationStatus.OPEN, ConversationStatus.CLOSED):
-            await pausing.resume(session, conversation, actor=actor)
-        found = prepared.classified
-        if conversation.status == ConversationStatus.CLOSED or conversation.corrected:
-            return
-        if graver(found, category=conversation.category, severity=conversation.severity):
-            rises = RANK[found.category] >= RANK[conversation.category]
-            stays = conversation.matter == Matter.COMPLAINT and found.matter != Matter.COMPLAINT
-            await classification.apply(
-                session,
-                conversation,
-                category=found.category if rises else conversation.category,
-                matter=conversation.matter if stays else found.matter,
-                severity=worse(found.severity, conversation.severity),
-                complaint_type=conversation.complaint_type if stays else found.complaint_type,
-                source="rules",
-                fired=found.fired,
-            )
-            await queues.reclassified(session, conversation, await self._catalog.current())
-
-    async def _apply_echoes(self, account: ChannelAccount, said: Sequence[Echo]) -> None:
-        for echo in said:
-            files = [await self._keep(file) for file in echo.files]
-            async with self._database.begin() as session:
-                await echoes.apply(session, account, echo, files)
-
-    async def _apply_changes(self, channel_id: UUID, made: Sequence[Change]) -> None:
-        for change in made:
-            await early_changes.take(self._database, channel_id, change)
-
-    async def _apply_calls(self, account: ChannelAccount, told: Sequence[CallUpdate]) -> None:
-        for update in told:
-            await calls.apply(self._database, account, update, await self._catalog.current())
-
-    async def _apply_statuses(self, channel_id: UUID, statuses: Sequence[StatusUpdate]) -> None:
-        for status in statuses:
-            await receipts.take(self._database, channel_id, status)
-
-    async def _apply_refusals(self, channel_id: UUID, said: Sequence[Refusal]) -> None:
-        for refusal in said:
-            async with self._database.begin() as session:
-                await refusals.apply(session, channel_id, refusal)
 
 
 class _NotReady(Exception):

@@ -123,7 +123,7 @@ async def test_two_senders_send_each_message_once(house: House) -> None:
     adapters = FakeAdapter(), FakeAdapter()
 
     async def answer(outgoing: Outgoing) -> Sent:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # room for the other sender to take the same message
         if outgoing.seq == 3 and outgoing.attempt == 1:
             raise SendError(SendFailure.RETRY, "HTTP 500")
         return Sent(provider_message_id=str(outgoing.message_id))

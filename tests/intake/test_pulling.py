@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
 
+from app.background import Loop
 from app.catalog import ChannelAccount
 from app.channels.base import Adapter, Call, Parsed, Pulled, SendError, SendFailure
 from app.channels.partner import PartnerAdapter
@@ -48,7 +49,7 @@ class Provider(PartnerAdapter):
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # room for somebody who reads the same source at the same time
             if self.before is not None:
                 await self.before(cursor)
             start = int(cursor or 0)
@@ -110,17 +111,14 @@ async def house(database: Database, door: Door) -> AsyncIterator[House]:
 async def reading(puller: Puller) -> AsyncIterator[None]:
     """As the loop does it, but quicker."""
 
-    async def run() -> None:
-        while True:
-            await puller.step()
-            await asyncio.sleep(0.005)
-
-    task = asyncio.create_task(run())
+    wake, stopping = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(Loop("pull", puller.step, wake, tick_s=0.005).run(stopping))
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        stopping.set()
+        wake.set()
+        await task
         await puller.drain(5)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import unicodedata
 from typing import Any
 
 import orjson
@@ -12,6 +13,8 @@ NAME_LIMIT = 200
 KEY_LIMIT = 400
 _DEPTH_LIMIT = 20
 _DIGITS_LIMIT = 400
+# Letters and signs to Unicode, that show nothing: the fillers of Hangul and the empty cell of Braille.
+_UNSEEN = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
 
 JSONDecodeError = json.JSONDecodeError
@@ -74,6 +77,11 @@ def clean(text: str, limit: int = TEXT_LIMIT) -> str:
         except UnicodeEncodeError:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def blank(text: str) -> bool:
+    """Nothing in it is to be seen: spaces of any kind, control characters, joiners, marks without a letter."""
+    return all(char in _UNSEEN or unicodedata.category(char)[0] in "ZCM" for char in text)
 
 
 def word(value: object, limit: int = NAME_LIMIT) -> str | None:

@@ -100,19 +100,28 @@ async def write(context: Context, request: Request, token: str) -> Response:
     """A message of the customer, stored before it is answered. What is wrong is shown with what they have written."""
     conversation_id = subject_of(context.vault, "progress", token)
     given = await body_of(request)
-    written, key = str(given.get("text") or ""), str(given.get("id") or new_id().hex)[:100]
+    written, key = "", ""
     try:
+        written, key = _text_of(given, "text"), _text_of(given, "id")[:100] or new_id().hex
         taken = await context.page_messages.take(conversation_id, text=written, key=key)
     except (Invalid, Conflict, TooManyRequests) as problem:
         if wants_json(request):
             raise
         at = now()
         matter = await _read(context, conversation_id, at)
-        response = _page(context, request, token, matter, at, written=written, key=key, problem=problem)
+        response = _page(context, request, token, matter, at, written=written, key=key or None, problem=problem)
         if (wait := problem.extra.get("retry_after")) is not None:
             response.headers["Retry-After"] = str(max(int(wait), 1))
         return response
     return _thanks(context, request, token, conversation_id, taken)
+
+
+def _text_of(given: Mapping[str, Any], name: str) -> str:
+    """Raises Invalid for what is no text."""
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Invalid("must be a text", field=name)
+    return value or ""
 
 
 def _thanks(context: Context, request: Request, token: str, conversation_id: UUID, taken: WrittenIn) -> Response:

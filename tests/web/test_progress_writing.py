@@ -146,8 +146,21 @@ async def test_all_processes_count_together(
     assert "Please wait" in one(page.text, "#text-error").text()
     assert one(page.text, "textarea#text").text().strip() == "One too many"
     assert len(await inbound(made)) == limit + 1
+    again = await client.post(made.progress, data={"text": "Message 0", "id": "0"})
+    assert again.status_code == 303, "what is stored already is answered as stored, and used up nothing"
     another = await matters.make(database, vault)
     assert (await client.post(another.progress, data={"text": "Mine"})).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [({"text": {"a": 1}}, "text"), ({"text": ["x"]}, "text"), ({"text": 5}, "text"), ({"text": "\u200b \u3164"}, "text"),
+     ({"text": "Hello", "id": {}}, "id")],
+)  # fmt: skip
+async def test_only_a_text_is_one(client: httpx.AsyncClient, made: Matter, given: dict[str, Any], field: str) -> None:
+    answer = await client.post(made.progress, json=given, headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert len(await inbound(made)) == 1
 
 
 async def test_a_message_reopens_what_was_resolved(client: httpx.AsyncClient, made: Matter) -> None:

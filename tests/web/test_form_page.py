@@ -127,7 +127,7 @@ async def test_an_agent_enters_a_matter_at_the_console(server: Server) -> None:
         desk.on("pageerror", lambda error: complaints.append(str(error)))
         await sign_in(desk, server.base, agent["token"])
         await desk.get_by_text("Enter a matter").click()
-        await desk.get_by_label("Customer").fill("Anna")
+        await desk.get_by_label("Customer", exact=True).fill("Anna")
         await desk.get_by_label("Came by").select_option(label="telephone")
         await desk.get_by_label("What it is about").fill(text)
         await desk.get_by_role("button", name="Enter", exact=True).click()

@@ -32,18 +32,14 @@ async def wires(database: Database, vault: Vault, settings: Settings) -> AsyncIt
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    server = Receiver()
-    await server.start()
-    yield server
-    await server.stop()
+    async with Receiver() as server:
+        yield server
 
 
 @pytest.fixture
 async def other() -> AsyncIterator[Receiver]:
-    server = Receiver()
-    await server.start()
-    yield server
-    await server.stop()
+    async with Receiver() as server:
+        yield server
 
 
 async def test_an_event_is_told_signed_once(wires: Wires, receiver: Receiver) -> None:
@@ -292,7 +288,7 @@ async def test_an_hour_down_with_ten_thousand_events(wires: Wires, receiver: Rec
     receiver.requests.clear()
     before = STATEMENTS._value.get()
     async with wires.running(schedule=LATER, policy=Policy()):
-        while not await wires.told_within(60):  # a call may end late on a busy machine, and is due again much later
+        while not await wires.told_unless_idle(30):  # a call may fail on a busy machine, and is due again much later
             await wires.pass_time(900)
     statements = (STATEMENTS._value.get() - before) / 10_000
     print(f"\n{statements:.3f} statements per delivered event")

@@ -187,18 +187,21 @@ class Wires:
                 await self.ended.wait()
 
     async def until_told(self, within_s: float = 120) -> None:
-        async def nothing_waits() -> bool:
-            return await self.count("waiting") == 0 and not await self.lanes()
+        await self.until(self._nothing_waits, within_s)
 
-        await self.until(nothing_waits, within_s)
-
-    async def told_within(self, seconds: float) -> bool:
-        """Whether nothing waits any more before that."""
+    async def told_unless_idle(self, seconds: float) -> bool:
+        """True once nothing waits any more, False when no call has ended for so long: what waits then waits for its time."""
         try:
-            await self.until_told(seconds)
+            while True:
+                self.ended.clear()
+                if await self._nothing_waits():
+                    return True
+                await asyncio.wait_for(self.ended.wait(), seconds)
         except TimeoutError:
             return False
-        return True
+
+    async def _nothing_waits(self) -> bool:
+        return await self.count("waiting") == 0 and not await self.lanes()
 
     async def sweep(self) -> None:
         sweeper = Sweeper(self.database, self.settings)

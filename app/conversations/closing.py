@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.channels.text import blank
 from app.clock import now
 from app.conversations import asking, assignment, queries, states
 from app.errors import Conflict, ConversationClosed, Invalid
@@ -92,7 +93,7 @@ async def resolve(
 def _checked(**parts: str) -> dict[str, str]:
     """The three texts of a receipt. Raises Invalid naming the one that is empty or too long."""
     for name, part in parts.items():
-        if not part.strip():
+        if blank(part):
             raise Invalid("the receipt needs this part", field=name)
         if len(part) > PART_LIMIT:
             raise Invalid(f"longer than {PART_LIMIT} characters", field=name)
@@ -140,11 +141,18 @@ async def _survey_due(session: AsyncSession, conversation: Conversation, rules: 
 
 
 async def remind(
-    session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, link: Callable[[UUID], str]
+    session: AsyncSession,
+    conversation: Conversation,
+    cycle: ResolutionCycle,
+    *,
+    at: datetime,
+    link: Callable[[UUID], str],
 ) -> None:
-    """Ask again about a receipt that nobody answered."""
+    """Ask again about a receipt that nobody answered. `at`: the database's time; what follows counts from this reminder."""
     cycle.reminders += 1
-    cycle.next_at = policy.next_at(cycle.policy, cycle.created_at, reminders=cycle.reminders)
+    since = policy.counted_from(cycle.policy, at, reminders=cycle.reminders)
+    cycle.confirm_by = policy.confirm_by(cycle.policy, since)
+    cycle.next_at = policy.next_at(cycle.policy, since, reminders=cycle.reminders)
     session.add(cycle)
     await _send_receipt(session, conversation, cycle, None, link(cycle.id), reminder=True)
 

@@ -76,7 +76,7 @@ class Confirmer:
         cycle = found.one_or_none()
         if cycle is None or conversation.status != ConversationStatus.RESOLVED:
             return
-        if cycle.confirm_by is not None and cycle.confirm_by <= moment:
+        if cycle.next_at == cycle.confirm_by:
             await closing.confirm(session, conversation, cycle, via=closing.SILENCE)
-        else:
-            await closing.remind(session, conversation, cycle, link=self._link)
+        else:  # after a standstill of ours, too: nobody's silence is taken for a yes who was not asked as often as promised
+            await closing.remind(session, conversation, cycle, at=moment, link=self._link)

@@ -56,8 +56,18 @@ def confirm_by(policy: Mapping[str, Any], since: datetime) -> datetime | None:
 def next_at(policy: Mapping[str, Any], since: datetime, *, reminders: int) -> datetime | None:
     """When the next reminder is due, else when silence is taken as a yes. A reminder that would come after that does not."""
     end = confirm_by(policy, since)
-    after = sorted(policy.get("remind_after_s", ()))[reminders : reminders + 1]
+    after = _reminders(policy)[reminders : reminders + 1]
     reminder = since + timedelta(seconds=after[0]) if after else None
     if reminder is None or (end is not None and reminder >= end):
         return end
     return reminder
+
+
+def counted_from(policy: Mapping[str, Any], reminded_at: datetime, *, reminders: int) -> datetime:
+    """Since when the policy's times count once that many reminders have gone out, the last of them `reminded_at`: one that was
+    late leaves the customer as much time as one that was not."""
+    return reminded_at - timedelta(seconds=_reminders(policy)[reminders - 1])
+
+
+def _reminders(policy: Mapping[str, Any]) -> list[float]:
+    return sorted(policy.get("remind_after_s", ()))

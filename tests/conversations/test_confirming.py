@@ -47,6 +47,13 @@ async def receipts(matter: Matter) -> list[Message]:
         return list(found.all())
 
 
+async def say_nothing(matter: Matter, confirmer: Confirmer) -> None:
+    """Until the shipped policy takes it as a yes."""
+    for hours in (24, 48):
+        await pass_time(matter, hours * HOUR)
+        await confirmer.step()
+
+
 async def policy(matter: Matter, **fields: Any) -> None:
     async with matter.database.begin() as session:
         session.add(ClosingPolicy(code="mine", name="Mine", position=1, **fields))
@@ -75,6 +82,25 @@ async def test_the_shipped_policy_reminds_after_a_day_and_confirms_after_three(
     assert closed["via"] == "timeout"
     assert len(await receipts(matter)) == 2
     assert await confirmer.step() is None
+
+
+async def test_after_a_standstill_the_reminder_comes_first_and_leaves_the_customer_its_time(
+    matter: Matter, confirmer: Confirmer
+) -> None:
+    """Down for longer than all of it: each reminder of the policy goes out, and what it leaves until the next passes."""
+    await policy(matter, confirm_after_s=72 * HOUR, remind_after_s=[48 * HOUR, 24 * HOUR])
+    await matter.resolve()
+    await pass_time(matter, 100 * HOUR)
+    for sent in (2, 3):
+        for _ in range(2):
+            wait = await confirmer.step()
+            assert len(await receipts(matter)) == sent
+        assert wait is not None
+        assert 23 * HOUR < wait <= 24 * HOUR
+        assert (await matter.conversation()).status == ConversationStatus.RESOLVED
+        await pass_time(matter, 24 * HOUR)
+    assert await confirmer.step() is None
+    assert ((await matter.cycle()).decided_via, len(await receipts(matter))) == ("timeout", 3)
 
 
 async def test_a_policy_of_ones_own_counts_from_the_next_receipt_on(matter: Matter, confirmer: Confirmer) -> None:
@@ -138,6 +164,7 @@ async def test_confirm_reject_reopen_and_silence_at_once_have_one_outcome(
 ) -> None:
     """Each on a connection of its own, again and again; the losers are told why."""
     seen: Counter[str] = Counter()
+    await policy(matter, remind_after_s=[])
     for _ in range(12):
         cycle = await matter.resolve()
         await pass_time(matter, 73 * HOUR)
@@ -203,8 +230,7 @@ async def test_four_processes_remind_once(matter: Matter, others: list[Database]
 
 async def test_a_closed_one_goes_on_within_its_window_and_not_after(matter: Matter, confirmer: Confirmer) -> None:
     await matter.resolve()
-    await pass_time(matter, 73 * HOUR)
-    await confirmer.step()
+    await say_nothing(matter, confirmer)
     window = (await matter.conversation()).reopen_until
     assert window is not None
     assert timedelta(days=6) < window - now() <= timedelta(days=7)
@@ -213,8 +239,7 @@ async def test_a_closed_one_goes_on_within_its_window_and_not_after(matter: Matt
     assert (again.status, again.cycle, again.closed_at, again.reopen_until) == (ConversationStatus.OPEN, 2, None, None)
     assert again.assignee_id == matter.agent.id
     await matter.resolve()
-    await pass_time(matter, 73 * HOUR)
-    await confirmer.step()
+    await say_nothing(matter, confirmer)
     await pass_time(matter, 8 * 24 * HOUR)
     with pytest.raises(ConversationClosed):
         await matter.reopen()

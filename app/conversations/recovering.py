@@ -34,9 +34,14 @@ _BUSY_S = 0.05
 
 
 async def consider(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle) -> None:
-    """After a rating: a low one is to be made good."""
+    """After a rating: a low one is to be made good, unless the matter was taken up again since; one that is not low any more
+    needs nothing."""
     response = await collect.response_of(session, cycle)
-    if response is not None and policy.is_low(cycle.policy, csat=response.csat, nps=response.nps):
+    if response is None:
+        return
+    if not policy.is_low(cycle.policy, csat=response.csat, nps=response.nps):
+        await recovery.withdraw(session, conversation, cycle)
+    elif cycle.number == conversation.cycle:
         await recovery.for_cycle(session, conversation, cycle, RecoveryCause.LOW_SCORE)
 
 

@@ -7,7 +7,7 @@ wished to stay anonymous, so no task and no event carries a rating.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,8 @@ from app.wakeups import wake
 
 TOPIC = "recovery"
 BY_HAND = "by_hand"
+CORRECTED = "corrected"
+"""The customer rated better after all, before anybody had begun."""
 # A supervisor of one of the owner's teams, else one who serves the queue; of these, whoever has the fewest to do. Nobody
 # makes good what they did themselves.
 _SUPERVISOR = text("""
@@ -42,6 +44,7 @@ _SUPERVISOR = text("""
         FROM agent a WHERE a.active AND a.role = 'supervisor' AND a.id IS DISTINCT FROM CAST(:owner AS uuid)
     ) s WHERE team OR queue ORDER BY team DESC, load, id LIMIT 1
 """)
+_MOMENT = text("SELECT now()")
 _OPEN = text("""
     INSERT INTO recovery_task(id, conversation_id, cycle_id, cause, state, assignee_id, due_at, version)
     VALUES (:id, :conversation, :cycle, :cause, 'open', :assignee, now() + make_interval(secs => :due_s), 1)
@@ -58,9 +61,24 @@ async def for_cycle(
         return None
     if cause is RecoveryCause.REJECTION:
         await _weightier(session, conversation, there)
-    supervisor = await _supervisor(session, conversation, cycle)
     due_s = policy.recovery_due_s(cycle.policy)
+    withdrawn = next((task for task in there if task.decided_via == CORRECTED), None)
+    if withdrawn is not None:
+        await _open_again(session, conversation, cycle, withdrawn, cause, due_s=due_s)
+        return withdrawn
+    supervisor = await _supervisor(session, conversation, cycle)
     return await _insert(session, conversation, cycle, cause, assignee_id=supervisor, due_s=due_s, actor=SYSTEM)
+
+
+async def withdraw(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle) -> None:
+    """Its rating is not low any more: what that opened, and nobody has begun, is cancelled and counts no longer."""
+    for task in await of_cycle(session, cycle):
+        begun = task.state != RecoveryState.OPEN or task.remedy is not None or task.text is not None
+        if begun or task.cause != RecoveryCause.LOW_SCORE:
+            continue
+        task.state, task.decided_at, task.decided_via = RecoveryState.CANCELLED, now(), CORRECTED
+        outcomes.count(session, cycle, recoveries=-1)
+        await _write(session, conversation, task, ["state"], actor=SYSTEM)
 
 
 async def by_hand(
@@ -276,6 +294,24 @@ async def _insert(
     await tell(session, conversation, task, "opened", [], actor=actor)
     await wake(session, TOPIC)
     return task
+
+
+async def _open_again(
+    session: AsyncSession,
+    conversation: Conversation,
+    cycle: ResolutionCycle,
+    task: RecoveryTask,
+    cause: RecoveryCause,
+    *,
+    due_s: float,
+) -> None:
+    """One that was withdrawn, with all of its time: a cycle has one task."""
+    moment: datetime = (await session.execute(_MOMENT)).scalar_one()
+    task.state, task.cause, task.due_at = RecoveryState.OPEN, cause, moment + timedelta(seconds=due_s)
+    task.told_at = task.decided_at = task.decided_via = None
+    outcomes.count(session, cycle, recoveries=1)
+    await _write(session, conversation, task, ["state", "cause", "due_at"], actor=SYSTEM)
+    await wake(session, TOPIC)
 
 
 async def _supervisor(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle | None) -> UUID | None:

@@ -51,6 +51,7 @@ async def recount(database: Database) -> dict[str, int]:
     closed_first: set[UUID | None] = set()
     matters: dict[UUID | None, str] = {}
     resolved: set[UUID | None] = set()
+    tasks: dict[str, dict[str, Any]] = {}
     for event in told:
         if (shown := event.payload.get("conversation")) and "matter" in shown:
             matters[event.conversation_id] = shown["matter"]
@@ -65,10 +66,10 @@ async def recount(database: Database) -> dict[str, int]:
         elif event.type == "conversation.reopened":
             counted.update({"reopened": 1, "rejected": int(event.payload["reason"] == "rejected")})
             closed_first.discard(event.conversation_id)
-        elif event.type == "recovery.opened":
-            counted["recoveries"] += 1
-        elif event.type == "recovery.updated":
-            counted["recovered"] += int(event.payload["task"]["state"] == "confirmed")
+        elif event.type in ("recovery.opened", "recovery.updated"):
+            tasks[event.payload["task"]["id"]] = event.payload["task"]
+    counted["recoveries"] = sum(task["via"] != "corrected" for task in tasks.values())
+    counted["recovered"] = sum(task["state"] == "confirmed" for task in tasks.values())
     counted["complaints"] = sum(matters[each] == "complaint" for each in resolved)
     counted["first_contact"] = len(closed_first)
     for response in answered:

@@ -157,6 +157,56 @@ async def test_the_index_decides_where_no_lock_would(matter: Matter, others: lis
     assert len(await tasks(matter.database)) == 1
 
 
+async def test_a_slip_of_the_finger_is_withdrawn_while_nobody_has_begun(matter: Matter, supervisor: Caller) -> None:
+    """Told, counted out, and there again when it is low after all, or not solved; with all of its time."""
+    await matter.resolve()
+    await answer(matter, csat=1)
+    await answer(matter, csat=5)
+    [task] = await tasks(matter.database)
+    assert (task.state, task.decided_via, await figures(matter.database)) == ("cancelled", "corrected", (0, 0))
+    [news] = await told(matter.database, "recovery.updated")
+    assert (news.payload["changed"], news.payload["task"]["state"], news.agents) == (
+        ["state"],
+        "cancelled",
+        [supervisor.id],
+    )
+    await pass_time(matter.database, 90_000)
+    await answer(matter, nps=2)
+    [task] = await tasks(matter.database)
+    assert (task.state, task.cause, task.decided_via) == ("open", "low_score", None)
+    assert task.due_at - task.created_at >= timedelta(days=1)
+    await answer(matter, nps=10)
+    await answer(matter, outcome="rejected")
+    [task] = await tasks(matter.database)
+    assert (task.state, task.cause, await figures(matter.database)) == ("open", "rejection", (1, 0))
+    await answer(matter, csat=4)
+    assert [each.state for each in await tasks(matter.database)] == ["open"], "it is not about the score any more"
+
+
+@pytest.mark.parametrize("given", [{"state": "in_progress"}, {"remedy": "apology"}, {"state": "cancelled"}])
+async def test_what_somebody_has_begun_stays_as_it_is(
+    matter: Matter, supervisor: Caller, given: dict[str, str]
+) -> None:
+    await matter.resolve()
+    await answer(matter, csat=1)
+    [task] = await supervisor.all("/recovery-tasks")
+    kept = await supervisor.patch(f"/recovery-tasks/{task['id']}", 1, given)
+    for csat in (5, 2):
+        await answer(matter, csat=csat)
+        [task] = await supervisor.all("/recovery-tasks")
+        assert (task["version"], task["state"], task["via"]) == (kept["version"], kept["state"], None)
+    assert await figures(matter.database) == (1, 0)
+
+
+async def test_a_low_rating_of_what_was_taken_up_again_opens_none(matter: Matter) -> None:
+    await matter.resolve()
+    await answer(matter, outcome="confirmed")
+    await matter.reopen()
+    await answer(matter, csat=1)
+    await matter.resolve()
+    assert (await tasks(matter.database), await figures(matter.database)) == ([], (0, 0))
+
+
 async def _supervisors(matter: Matter, house: House) -> tuple[Caller, Caller]:
     """One of the owner's team, one of the queue."""
     queue = await house.default_queue()

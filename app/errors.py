@@ -34,6 +34,11 @@ The class's docstring is the default detail. `app.problems` renders them as appl
 from typing import Any
 
 
+def sentence(message: str) -> str:
+    """What a validator said, without the words that pydantic puts before it."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
 class Problem(Exception):
     """Something went wrong."""
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app import log, violations
-from app.errors import BadRequest, Invalid, Problem
+from app.errors import BadRequest, Invalid, Problem, sentence
 
 MEDIA_TYPE = "application/problem+json"
 _CORE = frozenset({"type", "title", "status", "code", "detail"})
@@ -62,7 +62,7 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """What pydantic found, each with the field it is about; given values are never repeated."""
     if any(item["type"] == "json_invalid" for item in errors):
         return BadRequest("The body is not valid JSON.")
-    listed = [{"field": field_name(item["loc"]), "detail": _sentence(item["msg"])} for item in errors]
+    listed = [{"field": field_name(item["loc"]), "detail": sentence(item["msg"])} for item in errors]
     first = listed[0]
     return Invalid(f"{first['field']}: {first['detail']}", field=first["field"], errors=listed)
 
@@ -73,10 +73,6 @@ def field_name(location: Sequence[int | str]) -> str:
     if len(parts) > 1 and parts[0] in _PLACES:
         parts = parts[1:]
     return ".".join(parts)
-
-
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def _answer(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.channels.text import JSONDecodeError, loads
-from app.errors import BadFrame, Invalid, Problem
+from app.errors import BadFrame, Invalid, Problem, sentence
 from app.events.hub import Hub
 from app.events.stream import Position
 from app.settings import Settings
@@ -43,7 +43,7 @@ def parse(adapter: TypeAdapter[Any], text: str) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] in _NOT_OURS or len(first["loc"]) < 2:
             raise BadFrame(f"not a frame of the protocol: {first['msg']}") from None
-        raise Invalid(first["msg"], field=".".join(str(part) for part in first["loc"][1:])) from None
+        raise Invalid(sentence(first["msg"]), field=".".join(str(part) for part in first["loc"][1:])) from None
 
 
 async def first_frame(websocket: WebSocket, peer: Peer, adapter: TypeAdapter[Any], hello: type[H]) -> H | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from app.channels.text import blank
 
 COMMENT_LIMIT = 4_000
 
@@ -29,13 +32,14 @@ _REJECTED = {
     "未解决", "否",
 }  # fmt: skip
 _NOTHING = object()
+_DIGITS = re.compile(r"[0-9]{1,4}")
 
 
 def _number(value: Any) -> Any:
-    """`true` is not one star."""
-    if isinstance(value, bool):
+    """`true` is not one star, and a form says a figure in plain digits: Python would take `1_0` and `+5` as well."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.fullmatch(value.strip())):
         raise ValueError("must be a whole number")
-    return value.strip() if isinstance(value, str) else value
+    return int(value) if isinstance(value, str) else value
 
 
 Stars = Annotated[int, BeforeValidator(_number), Field(ge=1, le=5)]
@@ -103,7 +107,7 @@ class Answer(BaseModel):
         """A browser sends two characters for each line end, and the database takes no NUL."""
         if not isinstance(value, str):
             return value
-        return value.replace("\r\n", "\n").replace("\x00", "").strip() or None
+        return None if blank(value) else value.replace("\r\n", "\n").replace("\x00", "").strip()
 
     @property
     def ratings(self) -> dict[str, int]:
@@ -112,4 +116,4 @@ class Answer(BaseModel):
 
 
 def _is_given(value: Any) -> bool:
-    return value is not None and not (isinstance(value, str) and not value.replace("\x00", "").strip())
+    return value is not None and not (isinstance(value, str) and blank(value))

@@ -17,7 +17,7 @@ from app.channels.base import InboundFile, InboundMessage, Parsed
 from app.context import Context
 from app.conversations import feedback, queries
 from app.delivery import receipts
-from app.errors import Conflict, IdempotencyMismatch, Invalid, NotFound
+from app.errors import Conflict, IdempotencyMismatch, Invalid, NotFound, sentence
 from app.feedback.survey import Answer
 from app.intake import limits, visitors
 from app.intake import widget_protocol as protocol
@@ -120,7 +120,7 @@ class Widget:
             answer = Answer.model_validate(command.answer)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            raise Invalid(first["msg"], field=".".join(map(str, first["loc"])) or None) from None
+            raise Invalid(sentence(first["msg"]), field=".".join(map(str, first["loc"])) or None) from None
         async with self.context.database.begin() as session:
             contact = await visitors.contact_of(session, self.account, self.known.sender)
             cycle_id = await visitors.receipt_of(session, contact, command.receipt_id) if contact else None

@@ -56,6 +56,9 @@ async def test_feedback_in_the_widget_closes(team: Team) -> None:
         with pytest.raises(Refused) as refused:
             await widget.command("feedback.submit", outcome="confirmed", csat=9)
         assert refused.value.frame["field"] == "csat"
+        with pytest.raises(Refused) as refused:
+            await widget.command("feedback.submit", csat="1_0")
+        assert (refused.value.frame["field"], refused.value.frame["detail"]) == ("csat", "must be a whole number")
         answer = await widget.command("feedback.submit", outcome="confirmed", csat=4, comment="quick")
         assert answer["conversation_status"] == "closed"
         await widget.expect("conversation.updated", lambda frame: frame["conversation"]["status"] == "closed")

@@ -41,7 +41,7 @@ from app.desk.endpoints.shared import (
 )
 from app.desk.snapshot import capabilities_of
 from app.edge import SessionDep
-from app.errors import AlreadyExists, Invalid
+from app.errors import AlreadyExists, Invalid, sentence
 from app.models import Channel, Queue
 from app.vault import Vault
 
@@ -117,7 +117,7 @@ def _checked(type: str, config: dict[str, Any]) -> BaseModel:
         return adapter.config_model.model_validate(config)
     except ValidationError as error:
         listed = [
-            {"field": ".".join(map(str, ("config", *item["loc"]))), "detail": item["msg"].removeprefix("Value error, ")}
+            {"field": ".".join(map(str, ("config", *item["loc"]))), "detail": sentence(item["msg"])}
             for item in error.errors(include_input=False, include_context=False, include_url=False)
         ]
         first = listed[0]

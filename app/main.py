@@ -109,6 +109,7 @@ def build(settings: Settings, *, smtp: socket.socket | None = None) -> FastAPI:
         version=__version__,
         description="Omnichannel customer-service backend in which every message comes back answered.",
         lifespan=lifespan,
+        redirect_slashes=False,  # such a redirect would lead to whatever host the caller has named
     )
     problems.install(app)
     _add_probes(app)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -38,6 +39,9 @@ async def test_probes_and_metrics(server: Server) -> None:
             assert f"roundtrip_{name}" in metrics, name
         given = await client.get("/healthz", headers={"x-request-id": "from-the-proxy"})
         assert given.headers["x-request-id"] == "from-the-proxy"
+        for path in ("/f/x/", "/c/x/", "/healthz/", "/api/v1/complaints/", f"/channels/{uuid4()}/webhook/"):
+            lost = await client.get(path, headers={"host": "evil.example"})
+            assert (lost.status_code, lost.headers.get("location")) == (404, None), path
 
 
 async def test_sigterm_tells_the_sockets_and_ends_with_0(empty_database: str, server: Server, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
 from app.db import Database
+from app.errors import Invalid
 from app.events import log as events
 from app.events.log import SYSTEM, Actor
 from app.models import Agent, Complaint, Conversation, CorrectiveAction
@@ -21,6 +22,7 @@ from app.models.words import SENIORS, CorrectiveStatus
 TOPIC = "corrective"
 BATCH = 100
 _ENDED = (CorrectiveStatus.DONE, CorrectiveStatus.CANCELLED)
+_TODAY = text("SELECT (now() AT TIME ZONE 'UTC')::date")
 # A day is over when it is over in UTC; without locks, because the conversations are locked first.
 _LATE = text(
     "SELECT id, complaint_id FROM corrective_action WHERE told_at IS NULL AND status NOT IN ('done', 'cancelled') "
@@ -38,7 +40,8 @@ async def plan(
     due_on: date,
     actor: Actor,
 ) -> CorrectiveAction:
-    """Somebody is to do something by the end of a day."""
+    """Somebody is to do something by the end of a day. Raises Invalid for one that is over."""
+    await _require_to_come(session, due_on)
     action = CorrectiveAction(complaint_id=complaint.conversation_id, text=text, owner_id=owner_id, due_on=due_on)
     session.add(action)
     await session.flush()
@@ -55,10 +58,15 @@ async def change(
     *,
     actor: Actor,
 ) -> list[str]:
-    """Set what differs; a new day or owner is told again when it is late. Returns what changed."""
+    """Set what differs; a new day or owner is told again when it is late. Returns what changed.
+
+    Raises Invalid for a day that is over.
+    """
     changed = [name for name, value in given.items() if getattr(action, name) != value]
     if not changed:
         return []
+    if "due_on" in changed:
+        await _require_to_come(session, given["due_on"])
     for name in changed:
         setattr(action, name, given[name])
     if "status" in changed:
@@ -70,6 +78,12 @@ async def change(
     session.add(action)
     await _tell(session, conversation, action, "updated", actor=actor)
     return changed
+
+
+async def today(session: AsyncSession) -> date:
+    """By the database's clock, in UTC."""
+    found: date = (await session.execute(_TODAY)).scalar_one()
+    return found
 
 
 class Reminder:
@@ -91,6 +105,11 @@ class Reminder:
                     await _tell(session, conversation, action, "overdue", actor=SYSTEM)
                     told += 1
         return 0 if told == BATCH else None
+
+
+async def _require_to_come(session: AsyncSession, due_on: date) -> None:
+    if due_on < await today(session):
+        raise Invalid("this day is over", field="due_on")
 
 
 async def _try_lock(session: AsyncSession, ids: set[UUID]) -> list[Conversation]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.channels.text import blank
 from app.errors import Invalid
 from app.ids import new_id
 
@@ -46,7 +47,7 @@ def _walk(causes: Sequence[Cause], parent_id: UUID | None, path: str, depth: int
     for position, cause in enumerate(causes):
         here = f"{path}.{position}"
         text = cause.text.strip()
-        if not text:
+        if blank(text):
             raise Invalid("say what the cause is", field=f"{here}.text")
         if len(text) > TEXT_LIMIT:
             raise Invalid(f"longer than {TEXT_LIMIT} characters", field=f"{here}.text")

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.clock import now
 from app.complaints.causes import Cause, Node, flatten, nest
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, Invalid, NotFound
 from app.events import log as events
 from app.events.log import Actor
 from app.models import Complaint, ComplaintCause, ComplaintStep, Conversation
@@ -55,7 +55,10 @@ async def change(
     *,
     actor: Actor,
 ) -> None:
-    """Set what differs, and tell it."""
+    """Set what differs, and tell it. Raises Invalid for what is still to come."""
+    occurred_at = given.get("occurred_at")
+    if occurred_at is not None and occurred_at > now():
+        raise Invalid("this is still to come", field="occurred_at")
     changed = [name for name, value in given.items() if getattr(complaint, name) != value]
     for name in changed:
         setattr(complaint, name, given[name])

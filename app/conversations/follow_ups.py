@@ -51,17 +51,17 @@ async def plan(
     note: str | None,
     actor: Actor,
     follows_id: UUID | None = None,
+    time_field: str = "due_at",
 ) -> FollowUp:
-    """Somebody is to contact the customer again: the owner, unless another is named, who sees the conversation from now on.
+    """Somebody is to contact the customer again: unless another is named, who sees the conversation from now on, the owner,
+    or who else has it, or plans this, and still works here.
 
-    Raises Invalid for a time that is over, or when nobody is there to do it.
+    Raises Invalid for a time that is over, naming it `time_field`, or when nobody is there to do it.
     """
-    await require_future(session, due_at)
-    chosen = assignee_id or conversation.owner_id or conversation.assignee_id
+    await require_future(session, due_at, field=time_field)
+    chosen = assignee_id or await _at_hand(session, conversation, actor)
     if chosen is None:
-        chosen = actor.id if actor.type == "agent" else None
-    if chosen is None:
-        raise Invalid("nobody has the conversation: say who is to do it", field="assignee_id")
+        raise Invalid("nobody who works here has the conversation: say who is to do it", field="assignee_id")
     await _let_in(session, conversation, chosen, actor=actor)
     rules = await closing.policy_of(session, conversation)
     row = FollowUp(
@@ -139,10 +139,11 @@ async def finish(
         conversation,
         kind=FollowUpKind(row.kind),
         due_at=next_due_at,
-        assignee_id=row.assignee_id,
+        assignee_id=await _working(session, row.assignee_id),
         note=row.note,
         actor=actor,
         follows_id=row.id,
+        time_field="next_due_at",
     )
 
 
@@ -195,6 +196,20 @@ def shape(row: FollowUp) -> dict[str, Any]:
 def _require_planned(row: FollowUp) -> None:
     if row.state != FollowUpState.PLANNED:
         raise Conflict(f"the follow-up is {row.state}", state=row.state)
+
+
+async def _at_hand(session: AsyncSession, conversation: Conversation, actor: Actor) -> UUID | None:
+    own = actor.id if actor.type == "agent" else None
+    for agent_id in (conversation.owner_id, conversation.assignee_id, own):
+        if await _working(session, agent_id) is not None:
+            return agent_id
+    return None
+
+
+async def _working(session: AsyncSession, agent_id: UUID | None) -> UUID | None:
+    """None for who was deactivated."""
+    agent = await session.get(Agent, agent_id) if agent_id is not None else None
+    return agent_id if agent is not None and agent.active else None
 
 
 async def _let_in(session: AsyncSession, conversation: Conversation, agent_id: UUID, *, actor: Actor) -> None:

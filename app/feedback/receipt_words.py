@@ -31,12 +31,15 @@ class Written:
 
 
 def check(*, subject: str | None, text: str) -> None:
-    """Raises Invalid for a placeholder that nobody fills in, and for a text without the link."""
+    """Raises Invalid for a placeholder that nobody fills in, a lone brace, and for a text without the link."""
     for field, given, known in (("subject", subject or "", _SUBJECT), ("text", text, PLACEHOLDERS)):
         unknown = sorted(set(_PLACE.findall(given)) - set(known))
         if unknown:
             named = ", ".join(f"{{{name}}}" for name in unknown)
             raise Invalid(f"unknown: {named}; there are {', '.join(f'{{{name}}}' for name in known)}", field=field)
+        rest = _PLACE.sub("", given)
+        if "{" in rest or "}" in rest:
+            raise Invalid("a brace stands alone", field=field)
     if "link" not in _PLACE.findall(text):
         raise Invalid("{link} is missing: without it the customer cannot answer", field="text")
 

@@ -88,6 +88,10 @@ async def test_the_record_is_versioned_and_told(house: House, agent: Caller) -> 
         ({"anonymous": None}, "anonymous"),
         ({"occurred_at": "yesterday"}, "occurred_at"),
         ({"severity": "major"}, "severity"),
+        ({"occurred_at": "0001-01-01T00:00:00Z"}, "occurred_at"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"),
+        ({"occurred_at": f"{TODAY.year + 2}-01-01T00:00:00Z"}, "occurred_at"),
+        ({"what": "\u200b\u3164 "}, "what"),
     ],
 )
 async def test_a_refused_change_names_the_field(house: House, agent: Caller, given: dict[str, Any], field: str) -> None:
@@ -150,17 +154,20 @@ async def test_a_corrective_action_from_plan_to_effect(house: House, agent: Call
     again = await supervisor.patch(path, 2, {"status": "in_progress"})
     assert again["done_at"] is None
     nobody = {**plan, "owner_id": str(uuid4())}
-    refused = await agent.post(f"/complaints/{conversation}/actions", nobody, expect=422)
-    assert refused["field"] == "owner_id"
+    yesterday = {"due_on": str(TODAY - timedelta(days=1))}
+    for wrong, field in ((nobody, "owner_id"), ({**plan, **yesterday}, "due_on"), ({**plan, "text": "\u2060"}, "text")):
+        refused = await agent.post(f"/complaints/{conversation}/actions", wrong, expect=422)
+        assert refused["field"] == field
+    assert (await supervisor.patch(path, 3, yesterday, expect=422))["field"] == "due_on"
 
 
 async def test_who_is_late_is_told_once_by_whoever_is_first(house: House, agent: Caller, supervisor: Caller) -> None:
     conversation, engineer = await complained(house, agent), await house.agent()
-    yesterday = TODAY - timedelta(days=1)
-    plan = {"text": "A stronger joint.", "owner_id": str(engineer.id), "due_on": str(yesterday)}
+    plan = {"text": "A stronger joint.", "owner_id": str(engineer.id), "due_on": str(TODAY)}
     action = await agent.post(f"/complaints/{conversation}/actions", plan)
+    async with house.database.begin() as session:
+        await session.execute(text("UPDATE corrective_action SET due_on = due_on - 1"))
     await agent.post(f"/complaints/{conversation}/actions", {**plan, "due_on": str(TODAY + timedelta(days=1))})
-    assert action["overdue"]
     await asyncio.gather(*(Reminder(house.database).step() for _ in range(4)))
     await Reminder(house.database).step()
     [told] = await events(house, "corrective_action.overdue")
@@ -216,6 +223,9 @@ async def test_filtered_counted_and_paged(house: House, agent: Caller, superviso
         "GET", "/complaints", params={"from": future, "to": "2020-01-01T00:00:00Z"}, expect=422
     )
     assert refused.json()["field"] == "from"
+    for name in ("product", "q", "channel_type"):
+        refused = await supervisor.call("GET", "/complaints", params={name: "\x00"}, expect=422)
+        assert refused.json()["field"] == name
 
 
 async def test_others_complaints_are_not_there(house: House, agent: Caller) -> None:
@@ -235,10 +245,13 @@ async def test_the_table_is_whole_and_starts_no_formula(
     monkeypatch.setattr("app.complaints.register.PAGE", 2)
     made = [await complained(house, agent) for _ in range(5)]
     await agent.patch(f"/complaints/{made[0]}", 1, {"what": '=HYPERLINK("x")\n"第二行", and more'})
+    for conversation, said in zip(made[1:], ("＝1+1", "\ufeff=1", "\u200b ＠SUM(1)", "A ＝ B"), strict=True):
+        await agent.patch(f"/complaints/{conversation}", 1, {"what": said})
     answer = await supervisor.call("GET", "/complaints/export", expect=200)
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert [row["conversation_id"] for row in rows] == [str(each) for each in made]
     assert rows[0]["what"] == '\'=HYPERLINK("x")\n"第二行", and more'
+    assert [row["what"] for row in rows[1:]] == ["'＝1+1", "'\ufeff=1", "'\u200b ＠SUM(1)", "A ＝ B"]
     lines = (await supervisor.call("GET", "/complaints/export", params={"format": "jsonl"}, expect=200)).content
     assert [orjson.loads(line)["conversation_id"] for line in lines.splitlines()] == [str(each) for each in made]
 

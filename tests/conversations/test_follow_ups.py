@@ -96,6 +96,8 @@ async def test_what_cannot_be_planned(matter: Matter, agent: Caller, admin: Call
     path = f"/conversations/{matter.conversation_id}/follow-ups"
     for given, field in (
         ({"due_at": later(-1), "kind": "call"}, "due_at"),
+        ({"due_at": "9999-12-31T23:59:59-14:00", "kind": "call"}, "due_at"),
+        ({"due_at": later(), "kind": "call", "note": "\x00"}, "note"),
         ({"due_at": later(), "kind": "letter"}, "kind"),
         ({"due_at": later(), "kind": "call", "assignee_id": str(gone.id)}, "assignee_id"),
     ):
@@ -103,6 +105,22 @@ async def test_what_cannot_be_planned(matter: Matter, agent: Caller, admin: Call
     await matter.change(owner_id=None, assignee_id=None)
     nobody = await admin.post(path, {"due_at": later(), "kind": "call"}, expect=422)
     assert nobody["field"] == "assignee_id"
+    await matter.change(owner_id=gone.id)
+    gone_too = await admin.post(path, {"due_at": later(), "kind": "call"}, expect=422)
+    assert "works here" in gone_too["detail"]
+
+
+async def test_of_who_has_left_whoever_plans_it_takes_over(matter: Matter, agent: Caller, supervisor: Caller) -> None:
+    first = await planned(agent, matter)
+    async with matter.database.begin() as session:
+        (await session.get_one(Agent, agent.id)).active = False
+    assert (await planned(supervisor, matter))["assignee_id"] == str(supervisor.id)
+    put_off = {"outcome": "rescheduled", "next_due_at": later(-9)}
+    refused = await supervisor.patch(f"/follow-ups/{first['id']}", first["version"], put_off, expect=422)
+    assert refused["field"] == "next_due_at"
+    done = await put(supervisor, first, outcome="rescheduled", next_due_at=later(9))
+    following = next(row for row in await rows(matter) if str(row.id) == done["next_id"])
+    assert following.assignee_id == supervisor.id
 
 
 async def test_due_and_missed_are_told_once_each_by_several_loops(
@@ -247,7 +265,7 @@ async def test_put_off_makes_the_next_one(matter: Matter, agent: Caller) -> None
     for given, field in (
         ({"outcome": "rescheduled"}, "next_due_at"),
         ({"outcome": "reached", "next_due_at": later()}, "next_due_at"),
-        ({"outcome": "rescheduled", "next_due_at": later(-1)}, "due_at"),
+        ({"outcome": "rescheduled", "next_due_at": later(-1)}, "next_due_at"),
         ({"result": "x"}, "result"),
         ({"outcome": "reached", "note": "x"}, "note"),
         ({"state": "done"}, "state"),

@@ -219,6 +219,8 @@ async def test_dead_letters_are_listed_in_order_and_replayed(admin: Caller, wire
     wrongs: list[dict[str, Any]] = [{}, {"dead": True, **since}, {"ids": []}, {"ids": [str(uuid4())]}, {"dead": False}]
     for wrong in wrongs:
         await admin.post(f"{path}/replay", wrong, expect=422)
+    for edge in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert (await admin.post(f"{path}/replay", {"since": edge}, expect=422))["field"] == "since"
 
 
 async def test_a_replay_has_its_limit(desk: House, admin: Caller, wires: Wires, receiver: Receiver) -> None:

@@ -57,6 +57,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"escalations": [{"after_s": 60, "do": [{"add_team": NOBODY}]}]}, "escalations"),
     ({"calendar_id": NOBODY}, "calendar_id"),
     ({"pauses": ["resolved"]}, "pauses.0"),
+    ({"match": {"channel_type": ["email", "nope"]}}, "match.channel_type.1"),
 ]
 
 
@@ -64,6 +65,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 async def test_refusals_name_the_field(admin: Caller, more: dict[str, Any], field: str) -> None:
     problem = await admin.post("/sla-policies", {**OWN, **more}, expect=422)
     assert (problem["code"], problem["field"]) == ("invalid", field)
+
+
+async def test_policies_for_closing_and_announcing_are_for_channels_that_there_are(admin: Caller) -> None:
+    for path in ("/closing-policies", "/announcement-policies"):
+        body = {"code": "own", "name": "Own", "match": {"channel_type": ["nope"]}}
+        assert (await admin.post(path, body, expect=422))["field"] == "match.channel_type.0"
 
 
 async def test_applying_a_policy_shows_how_far_it_has_come(house: House, admin: Caller) -> None:

@@ -90,7 +90,14 @@ def test_what_the_shipped_buttons_and_text_messages_ask_for_is_understood(langua
 
 @pytest.mark.parametrize(
     ("subject", "text", "field"),
-    [(None, "no link", "text"), (None, "{link} {who}", "text"), ("{link}", "{link}", "subject"), (None, "{}", "text")],
+    [
+        (None, "no link", "text"),
+        (None, "{link} {who}", "text"),
+        ("{link}", "{link}", "subject"),
+        (None, "{}", "text"),
+        (None, "{link} {", "text"),
+        ("}", "{link}", "subject"),
+    ],
 )
 def test_what_cannot_be_filled_in(subject: str | None, text: str, field: str) -> None:
     with pytest.raises(Invalid) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import clock
@@ -15,7 +15,7 @@ from app.desk.auth import CurrentPrincipal, Principal, may_speak, require_act, v
 from app.desk.capability_shapes import TemplateUse
 from app.desk.endpoints import attachments
 from app.desk.endpoints.conversation_shapes import ConversationShape, MessageShape, ReceiptShape, ResolvedShape
-from app.desk.endpoints.shared import Body, CatalogDep, ContextDep, Name, Text, api_router
+from app.desk.endpoints.shared import Body, CatalogDep, ContextDep, GivenMoment, Name, Text, api_router
 from app.edge import SessionDep
 from app.errors import Conflict, Invalid
 from app.events import shapes
@@ -74,7 +74,7 @@ class Reopening(Body):
 
 
 class Snooze(Body):
-    until: AwareDatetime
+    until: GivenMoment
 
 
 class Hold(Body):

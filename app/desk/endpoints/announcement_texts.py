@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from app.channels.registry import ADAPTERS
 from app.desk.auth import Admin, Supervisor
@@ -19,7 +19,9 @@ from app.desk.endpoints.shared import (
     Page,
     PagingDep,
     Shape,
+    Text,
     api_router,
+    not_blank,
     not_null,
     one,
     tag,
@@ -35,8 +37,8 @@ _WHAT = "announcement_text"
 Language = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35, to_lower=True)
 ]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=4_000)]
-Subject = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\r\n]*$")]
+Words = Annotated[Text, Field(min_length=1, max_length=4_000), AfterValidator(not_blank)]
+Subject = Annotated[Text, Field(min_length=1, max_length=200, pattern=r"^[^\r\n]*$"), AfterValidator(not_blank)]
 
 
 class NewAnnouncementText(Body):
@@ -48,12 +50,12 @@ class NewAnnouncementText(Body):
     language: Language
     channel_type: Name | None = None
     subject: Subject | None = None
-    text: Text
+    text: Words
 
 
 class AnnouncementTextChange(Body):
     subject: Subject | None = None
-    text: Text | None = None
+    text: Words | None = None
 
     _not_null = model_validator(mode="after")(not_null("text"))
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,6 +18,7 @@ from app.desk.endpoints.queue_checks import SERIAL
 from app.desk.endpoints.shared import (
     Body,
     ContextDep,
+    GivenMoment,
     Moment,
     Name,
     Page,
@@ -236,7 +237,7 @@ async def is_open(
     calendar_id: UUID,
     session: SessionDep,
     _: CurrentPrincipal,
-    at: Annotated[AwareDatetime | None, Query(description="RFC 3339 with its offset; now unless said")] = None,
+    at: Annotated[GivenMoment | None, Query(description="RFC 3339 with its offset; now unless said")] = None,
 ) -> OpenShape:
     calendar = _compiled(await one(session, Calendar, calendar_id, _WHAT))
     moment = at or now()

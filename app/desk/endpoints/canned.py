@@ -20,6 +20,7 @@ from app.desk.endpoints.shared import (
     api_router,
     change,
     locked,
+    not_blank,
     not_null,
     one,
     page_of,
@@ -35,15 +36,9 @@ router = api_router("canned replies")
 _WHAT = "canned reply"
 
 
-def _visible(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be empty")
-    return value
-
-
 Shortcut = Annotated[str, StringConstraints(strip_whitespace=True, max_length=50, pattern=r"^[^\s\x00-\x1f]+$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")]
-Reply = Annotated[Text, AfterValidator(_visible)]
+Reply = Annotated[Text, AfterValidator(not_blank)]
 
 
 class NewReply(Body):

@@ -7,8 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import AwareDatetime, Field, model_validator
-from sqlalchemy import text
+from pydantic import AfterValidator, Field, model_validator
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,11 +23,13 @@ from app.desk.endpoints.complaint_shapes import (
 )
 from app.desk.endpoints.shared import (
     Body,
+    GivenMoment,
     Name,
     Page,
     PagingDep,
     Text,
     api_router,
+    not_blank,
     not_null,
     one,
     page_of,
@@ -40,8 +41,7 @@ from app.models import Complaint, Conversation, CorrectiveAction
 from app.models.words import ComplaintProgress, CorrectiveStatus
 
 router = api_router("complaints")
-_TODAY = text("SELECT (now() AT TIME ZONE 'UTC')::date")
-Words = Annotated[Text, Field(min_length=1, max_length=10_000)]
+Words = Annotated[Text, Field(min_length=1, max_length=10_000), AfterValidator(not_blank)]
 
 
 class ComplaintChange(Body):
@@ -50,7 +50,7 @@ class ComplaintChange(Body):
     what: Words | None = None
     product: Name | None = None
     demands: Words | None = None
-    occurred_at: AwareDatetime | None = None
+    occurred_at: GivenMoment | None = None
     anonymous: bool | None = None
     result: Words | None = None
 
@@ -147,7 +147,7 @@ async def plan_action(
     await participants.require_active(session, [given.owner_id], field="owner_id")
     row = await actions.plan(session, conversation, complaint, **given.model_dump(), actor=principal.actor)
     tag(response, row)
-    return ActionShape.of(row, today=await _today(session))
+    return ActionShape.of(row, today=await actions.today(session))
 
 
 @router.get("/corrective-actions")
@@ -160,7 +160,7 @@ async def list_actions(
     overdue: bool | None = None,
 ) -> Page[ActionShape]:
     """Oldest first. Agents see their own, supervisors all."""
-    today = await _today(session)
+    today = await actions.today(session)
     statement = select(CorrectiveAction)
     if not principal.senior:
         statement = statement.where(col(CorrectiveAction.owner_id) == principal.agent_id)
@@ -197,18 +197,13 @@ async def change_action(
         await participants.require_active(session, [given.owner_id], field="owner_id")
     await actions.change(session, conversation, row, given.given(), actor=principal.actor)
     tag(response, row)
-    return ActionShape.of(row, today=await _today(session))
+    return ActionShape.of(row, today=await actions.today(session))
 
 
 async def _held(session: AsyncSession, principal: Principal, conversation_id: UUID) -> tuple[Conversation, Complaint]:
     conversation = await visible_locked(session, principal, conversation_id)
     require_act(principal, conversation)
     return conversation, await record.of(session, conversation_id)
-
-
-async def _today(session: AsyncSession) -> date:
-    today: date = (await session.execute(_TODAY)).scalar_one()
-    return today
 
 
 async def _shown(session: AsyncSession, response: Response, conversation: Conversation) -> ComplaintDetail:
@@ -219,7 +214,7 @@ async def _shown(session: AsyncSession, response: Response, conversation: Conver
         .where(col(CorrectiveAction.complaint_id) == conversation.id)
         .order_by(col(CorrectiveAction.id))
     )
-    today = await _today(session)
+    today = await actions.today(session)
     tag(response, complaint)
     return ComplaintDetail(
         **fields_of(complaint, conversation, contact),

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime
 from sqlalchemy import ColumnElement, and_, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -27,7 +26,16 @@ from app.desk.endpoints.conversation_shapes import (
     ParticipantShape,
     PendingOffer,
 )
-from app.desk.endpoints.shared import CatalogDep, ContextDep, Page, PagingDep, api_router, cursor_of, page_of
+from app.desk.endpoints.shared import (
+    CatalogDep,
+    ContextDep,
+    GivenMoment,
+    Page,
+    PagingDep,
+    api_router,
+    cursor_of,
+    page_of,
+)
 from app.edge import SessionDep
 from app.models import Agent, Conversation, Event, Message, Offer, Participant, QueueTeam, TeamMember
 from app.models.words import Category, ConversationStatus, Direction, EventScope, OfferStatus
@@ -51,7 +59,7 @@ async def list_conversations(
     team_id: Annotated[UUID | None, Query(description="of a queue the team serves, or with one of its members")] = None,
     unassigned: Annotated[bool | None, Query(description="true: nobody has it")] = None,
     channel_type: Annotated[str | None, Query(max_length=50)] = None,
-    updated_after: Annotated[AwareDatetime | None, Query(description="changed after this moment")] = None,
+    updated_after: Annotated[GivenMoment | None, Query(description="changed after this moment")] = None,
 ) -> Page[ListedConversation]:
     """Newest first."""
     equal = {

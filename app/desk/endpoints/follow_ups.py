@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from sqlalchemy import text
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,12 +17,14 @@ from app.desk.auth import CurrentPrincipal, require_act, visible, visible_filter
 from app.desk.endpoints import matters
 from app.desk.endpoints.shared import (
     Body,
+    GivenMoment,
     Moment,
     Page,
     PagingDep,
     Shape,
     Text,
     api_router,
+    not_blank,
     not_null,
     one,
     page_in_time,
@@ -36,13 +38,13 @@ from app.models.words import ConversationStatus, FollowUpKind, FollowUpOutcome, 
 
 router = api_router("follow-ups")
 _NOW = text("SELECT now()")
-Words = Annotated[Text, Field(min_length=1, max_length=4_000)]
+Words = Annotated[Text, Field(min_length=1, max_length=4_000), AfterValidator(not_blank)]
 
 
 class NewFollowUp(Body):
-    """`assignee_id` is the owner of the conversation by default; who could not see it helps in it from now on."""
+    """`assignee_id` is the owner of the conversation by default, or who else has it, or you; who could not see it helps in it from now on."""
 
-    due_at: AwareDatetime
+    due_at: GivenMoment
     kind: FollowUpKind
     assignee_id: UUID | None = None
     note: Words | None = None
@@ -53,14 +55,14 @@ class FollowUpChange(Body):
     `reached` has been asked in time. `solved` confirms a resolution that waits for the customer, `not_solved` reopens it,
     or what was closed, while its window lasts. `rescheduled` makes the next one at `next_due_at`."""
 
-    due_at: AwareDatetime | None = None
+    due_at: GivenMoment | None = None
     kind: FollowUpKind | None = None
     assignee_id: UUID | None = None
     note: Words | None = None
     state: Annotated[FollowUpState | None, Field(description="only `cancelled` can be set")] = None
     outcome: FollowUpOutcome | None = None
     result: Words | None = None
-    next_due_at: AwareDatetime | None = None
+    next_due_at: GivenMoment | None = None
 
     _not_null = model_validator(mode="after")(not_null("due_at", "kind", "assignee_id", "state", "outcome"))
 

@@ -5,15 +5,28 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
-from pydantic import Field, HttpUrl, computed_field, model_validator
+from pydantic import AfterValidator, Field, HttpUrl, computed_field, model_validator
 
+from app.channels.registry import ADAPTERS
 from app.desk.endpoints.shared import Body, Code, Moment, Name, Shape, Small, Words, not_null
 from app.errors import Invalid
 from app.models.words import ConversationStatus, JobState
 from app.sla.default_policies import URGENT_TO_SUPERVISORS
 
 Fact = Literal["channel_type", "category", "matter", "severity", "tier", "queue", "warranty"]
-Match = dict[Fact, Annotated[list[Name], Field(min_length=1, max_length=100)]]
+
+
+def _of_known_channels(match: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Raises Invalid for a type of channel that there is not: what is only for it would never be used."""
+    for place, given in enumerate(match.get("channel_type", ())):
+        if given not in ADAPTERS:
+            raise Invalid("there is no such channel type", field=f"match.channel_type.{place}")
+    return match
+
+
+Match = Annotated[
+    dict[Fact, Annotated[list[Name], Field(min_length=1, max_length=100)]], AfterValidator(_of_known_channels)
+]
 Target = Annotated[int, Field(ge=1, le=31_536_000, description="seconds")]
 Percent = Annotated[int, Field(ge=1, le=99)]
 Pause = Literal[ConversationStatus.WAITING_ON_CUSTOMER, ConversationStatus.ON_HOLD, ConversationStatus.SNOOZED]

@@ -8,7 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,6 +25,7 @@ from app.desk.endpoints.shared import (
     Shape,
     Text,
     api_router,
+    not_blank,
     not_null,
     one,
     tag,
@@ -40,7 +41,7 @@ router = api_router("receipt templates")
 _WHAT = "receipt_template"
 _TAG = r"^[A-Za-z]{2,8}([_-][A-Za-z0-9]{2,8}){0,3}$"
 Language = Annotated[str, StringConstraints(strip_whitespace=True, pattern=_TAG)]
-Words = Annotated[Text, Field(min_length=1, max_length=8_000)]
+Words = Annotated[Text, Field(min_length=1, max_length=8_000), AfterValidator(not_blank)]
 Subject = Annotated[Text, Field(min_length=1, max_length=200)]
 Title = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=20, pattern=r"^[^\r\n]+$")]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import AwareDatetime, Field, PlainSerializer, StringConstraints, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema, model_validator
 from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,12 +20,14 @@ from app.desk.endpoints import matters
 from app.desk.endpoints.shared import (
     Body,
     ContextDep,
+    GivenMoment,
     Moment,
     Page,
     PagingDep,
     Shape,
     Text,
     api_router,
+    not_blank,
     not_null,
     one,
     page_in_time,
@@ -43,7 +45,7 @@ from app.models.words import SENIORS, RecoveryCause, RecoveryState, Remedy
 router = api_router("recovery tasks")
 _WHAT = "recovery task"
 _NOW = text("SELECT now()")
-Words = Annotated[Text, Field(min_length=1, max_length=4_000)]
+Words = Annotated[Text, Field(min_length=1, max_length=4_000), AfterValidator(not_blank)]
 Amount = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=3)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Money = Annotated[
@@ -56,7 +58,7 @@ class NewTask(Body):
     a time, to what the closing policy says. `text` is what the customer is told of it once it is done."""
 
     assignee_id: UUID | None = None
-    due_at: AwareDatetime | None = None
+    due_at: GivenMoment | None = None
     remedy: Remedy | None = None
     text: Words | None = None
     amount: Amount | None = None
@@ -69,7 +71,7 @@ class TaskChange(Body):
 
     state: RecoveryState | None = None
     assignee_id: UUID | None = None
-    due_at: AwareDatetime | None = None
+    due_at: GivenMoment | None = None
     remedy: Remedy | None = None
     text: Words | None = None
     amount: Amount | None = None

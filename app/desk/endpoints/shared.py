@@ -11,13 +11,24 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
 from sqlalchemy import tuple_
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from app.catalog import Catalog
+from app.channels.text import blank
 from app.clock import rfc3339
 from app.context import Context, context_of
 from app.db import database_now
@@ -30,7 +41,9 @@ from app.events import log as events
 Row = TypeVar("Row", bound=SQLModel)
 Item = TypeVar("Item")
 _TEXT_LIMIT = 100_000
+_NUL = "must not contain the character NUL"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
@@ -69,6 +82,8 @@ class DeskRoute(Edge):
         token = auth.bearer_token(request.headers.get("authorization"))
         principal = await auth.authenticate(session, token)
         request.state.principal = principal
+        for name, value in (*request.path_params.items(), *request.query_params.multi_items()):
+            _require_storable(value, name)
         if request.method == "GET":
             self._require_known(request)
         return str(principal.token_id)
@@ -78,6 +93,12 @@ class DeskRoute(Edge):
         for name in request.query_params:
             if name not in self._known:
                 raise Invalid("there is no such parameter", field=name[:100])
+
+
+def _require_storable(value: str, name: str) -> None:
+    """No column takes a NUL. Raises Invalid naming the parameter."""
+    if "\x00" in value:
+        raise Invalid(_NUL, field=name[:100])
 
 
 def _query_names(dependant: Dependant) -> frozenset[str]:
@@ -104,9 +125,16 @@ CatalogDep = Annotated[Catalog, Depends(_catalog)]
 
 
 class Body(BaseModel):
-    """A request: what we do not know is an error, and errors do not repeat what was given."""
+    """A request: what we do not know is an error, and errors do not repeat what was given. No text in it has a NUL."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        if _has_nul(value):
+            raise ValueError(_NUL)
+        return value
 
     def given(self) -> dict[str, Any]:
         """The fields that the caller sent, for a PATCH."""
@@ -119,17 +147,36 @@ class Shape(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-def _no_nul(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("must not contain the character NUL")
+def _has_nul(value: Any) -> bool:
+    """In a text, or in one of a list or an object. What is a body itself has looked at its own."""
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(map(_has_nul, value)) or any(map(_has_nul, value.values()))
+    return isinstance(value, list | tuple | set | frozenset) and any(map(_has_nul, value))
+
+
+def _in_our_times(value: datetime) -> datetime:
+    """Others are slips, and the edges of the calendar are in no year once they are put in UTC."""
+    if not _EARLIEST <= value < _LATEST:
+        raise ValueError(f"must be a time of the years {_EARLIEST.year} to {_LATEST.year - 1}")
     return value
 
 
-Text = Annotated[str, StringConstraints(max_length=_TEXT_LIMIT), AfterValidator(_no_nul)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_no_nul)]
+def not_blank(value: str) -> str:
+    """For a text that has to say something; its limits stand before it, so that they speak of characters."""
+    if blank(value):
+        raise ValueError("must not be empty")
+    return value
+
+
+Text = Annotated[str, StringConstraints(max_length=_TEXT_LIMIT)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Words = Annotated[list[Name], Field(max_length=100)]
 Small = Annotated[int, Field(ge=0, le=1_000_000)]
+GivenMoment = Annotated[AwareDatetime, AfterValidator(_in_our_times)]
+"""A time that a caller gives; `Moment` is one that we tell."""
 Moment = Annotated[
     datetime,
     PlainSerializer(rfc3339, return_type=str, when_used="json"),

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Request
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from app import clock
+from app.channels.text import blank
 from app.context import Context
 from app.conversations import queries, ways
 from app.conversations.entering import Entry
@@ -18,7 +19,7 @@ from app.desk.endpoints.agents import Email
 from app.desk.endpoints.canned import Language
 from app.desk.endpoints.contacts import Phone
 from app.desk.endpoints.conversation_shapes import AnswersShape, ConversationShape
-from app.desk.endpoints.shared import Body, ContextDep, Name, Text, api_router
+from app.desk.endpoints.shared import Body, ContextDep, GivenMoment, Name, Text, api_router
 from app.edge import SessionDep
 from app.errors import Invalid
 from app.ids import new_id
@@ -62,7 +63,7 @@ class NewConversation(Body):
     channel: Literal["walk_in", "phone", "letter", "other"] = "walk_in"
     queue_id: UUID | None = None
     assign_to_me: bool = False
-    occurred_at: AwareDatetime | None = None
+    occurred_at: GivenMoment | None = None
     reply_channel_id: UUID | None = None
 
 
@@ -89,7 +90,7 @@ async def enter(
 ) -> EnteredShape:
     """The same for the socket. Raises Invalid, Forbidden, CapacityExceeded."""
     agent = require_agent(principal) if given.assign_to_me else principal.agent
-    if not given.text.strip():
+    if blank(given.text):
         raise Invalid("say what it is about", field="text")
     if given.occurred_at is not None and given.occurred_at > clock.now():
         raise Invalid("this is still to come", field="occurred_at")

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from app.delivery.webhooks.payload import ALL, EVENTS
-from app.desk.endpoints.shared import Body, Moment, Shape, Text, not_null
+from app.desk.endpoints.shared import Body, GivenMoment, Moment, Shape, Text, not_null
 from app.errors import Invalid
 from app.models.webhooks import DeliveryState
 
@@ -138,7 +138,7 @@ class Replay(Body):
 
     dead: Literal[True] | None = None
     ids: Annotated[list[UUID], Field(min_length=1, max_length=_IDS)] | None = None
-    since: AwareDatetime | None = None
+    since: GivenMoment | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Any:

@@ -15,6 +15,11 @@ from tests.web.browser import focused
 from tests.web.office import FITS, NAMELESS, Office, log, office
 
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
+RECONNECTED = """new Promise((done) => {
+    const { welcome } = on;
+    on.welcome = (frame) => { on.welcome = welcome; welcome(frame); done(); };
+    socket.close();
+})"""
 PAST, FUTURE = "2020-01-01T10:00", "2099-01-01T10:00"
 PARTS = {"problem": "A chair wobbles", "resolution": "A new leg", "commitment": "It lasts"}
 REASON = {
@@ -85,6 +90,11 @@ async def test_a_matter_is_parked_followed_up_and_goes_on_by_keyboard(server: Se
             await press(desk, "Plan it")
             if when == PAST:
                 await expect(desk.locator("#plan_error")).to_have_text("must be in the future")
+        await expect(desk.locator("#plan_due")).to_have_value("")
+        await desk.locator("#plan_note").fill("Not sent yet")
+        await desk.evaluate(RECONNECTED)
+        await expect(desk.locator("#plan_note")).to_be_focused()
+        await expect(desk.locator("#plan_note")).to_have_value("Not sent yet")
         planned = desk.locator("#follow_list li")
         await expect(planned).to_contain_text(HOSTILE)
         await expect(planned).to_contain_text("visit 1 Jan 2099")

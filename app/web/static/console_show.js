@@ -130,8 +130,9 @@ const showChoices = () => {
   }
 };
 const show = (id, conversation = null) => {
+  const isOther = id !== openId;
   clearTimeout(leaving);
-  if (id !== openId) {
+  if (isOther) {
     for (const form of document.querySelectorAll("aside form, #reply")) { form.reset(); clearRefusal(form); }
     contact = null;
     people = [];
@@ -155,7 +156,7 @@ const show = (id, conversation = null) => {
   catchUp(id);
   readDetails(id);
   readHouse();
-  $("text").focus();
+  if (isOther) $("text").focus(); // the same one again, after a reconnection: whoever writes elsewhere is left alone
 };
 const showPlace = () => {
   $("open").hidden = $("acts").hidden = !openId;

@@ -33,13 +33,17 @@ from app.wakeups import wake
 
 TOPIC = "confirm"
 PART_LIMIT = 4_000
-SILENCE = "timeout"
+SILENCE = outcomes.SILENCE
 _ASKED_LATELY = text(
     "SELECT EXISTS (SELECT 1 FROM resolution_cycle r JOIN conversation c ON c.id = r.conversation_id "
     "WHERE c.contact_id = :contact AND r.survey_asked AND r.created_at > now() - make_interval(secs => :gap))"
 )
 # Two matters of one customer that are resolved at once would both ask: neither sees the other yet.
 _ONE_BY_ONE = text("SELECT pg_advisory_xact_lock(hashtextextended('survey ' || :contact, 0))")
+_UNASKED = text(
+    "SELECT coalesce(bool_and(status = 'failed'), false) FROM message WHERE conversation_id = :conversation "
+    "AND kind = 'receipt' AND content->'receipt'->>'id' = :cycle"
+)
 _OTHER_OPEN = text(
     "SELECT EXISTS (SELECT 1 FROM conversation WHERE identity_id = :identity AND channel_id = :channel "
     "AND status <> 'closed')"
@@ -173,13 +177,44 @@ async def _send_receipt(
 
 
 async def confirm(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, via: str) -> None:
-    """The customer says it is solved, or says nothing for long enough (`SILENCE`): the conversation is closed.
+    """The customer says it is solved, or says nothing for long enough (`SILENCE`): the conversation is closed. After silence
+    what they say counts instead.
 
     Raises Conflict when the cycle is settled.
     """
-    _settle(cycle, CycleState.CONFIRMED, via)
-    session.add(cycle)
-    outcomes.count(session, cycle, confirmed=1, by_silence=int(via == SILENCE), first_contact=int(cycle.number == 1))
+    late = unheard(conversation, cycle)
+    _settle(session, cycle, CycleState.CONFIRMED, via, late=late)
+    actor = SYSTEM if via == SILENCE else Actor("contact", conversation.contact_id)
+    if not late:
+        await _close(session, conversation, cycle, actor=actor)
+    await recovery.settle(session, conversation, cycle, RecoveryState.CONFIRMED, via=via, actor=actor)
+
+
+async def lapse(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle) -> None:
+    """Nothing was heard for long enough: silence is taken as a yes, unless every receipt failed and nobody was asked.
+
+    Raises Conflict when the cycle is settled.
+    """
+    key = {"conversation": conversation.id, "cycle": str(cycle.id)}
+    if not (await session.execute(_UNASKED, key)).scalar_one():
+        await confirm(session, conversation, cycle, via=SILENCE)
+        return
+    _settle(session, cycle, CycleState.UNASKED, SILENCE)
+    await _close(session, conversation, cycle, actor=SYSTEM)
+
+
+def unheard(conversation: Conversation, cycle: ResolutionCycle) -> bool:
+    """It was closed since nothing was heard, and goes on being closed: the customer may still say how it is."""
+    closed = conversation.status == ConversationStatus.CLOSED and conversation.cycle == cycle.number
+    return closed and cycle.decided_via == SILENCE
+
+
+def waits(conversation: Conversation, cycle: ResolutionCycle) -> bool:
+    """For the customer's word: nobody has answered, and it may still be one or the other."""
+    return cycle.state == CycleState.PENDING or (unheard(conversation, cycle) and within_window(conversation))
+
+
+async def _close(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, actor: Actor) -> None:
     states.require(conversation.status, ConversationStatus.CLOSED)
     moment = now()
     conversation.status = ConversationStatus.CLOSED
@@ -187,26 +222,33 @@ async def confirm(session: AsyncSession, conversation: Conversation, cycle: Reso
     conversation.reopen_until = moment + timedelta(seconds=cycle.policy.get("reopen_window_s", 0))
     session.add(conversation)
     await clocks.closed(session, conversation)
-    actor = SYSTEM if via == SILENCE else Actor("contact", conversation.contact_id)
+    told = {"cycle": cycle.number, "via": cycle.decided_via, "asked": cycle.state != CycleState.UNASKED}
     await events.append(
         session,
         conversation,
         "conversation.closed",
-        {"conversation": shapes.conversation(conversation), "cycle": cycle.number, "via": via},
+        {"conversation": shapes.conversation(conversation), **told},
         actor=actor,
         to_customer=True,
     )
-    await recovery.settle(session, conversation, cycle, RecoveryState.CONFIRMED, via=via, actor=actor)
 
 
 async def reject(session: AsyncSession, conversation: Conversation, cycle: ResolutionCycle, *, via: str) -> None:
-    """The customer says it is not solved: the same matter goes on with the same owner, and is made good."""
-    _settle(cycle, CycleState.REJECTED, via)
-    session.add(cycle)
-    outcomes.count(session, cycle, rejected=1, reopened=1)
+    """The customer says it is not solved: the same matter goes on with the same owner, and is made good. After silence, too.
+
+    Raises Conflict when the cycle is settled; what `require_window` does after silence.
+    """
+    late = unheard(conversation, cycle)
+    silent_since = cycle.decided_at if late else None
+    if late:
+        await require_window(session, conversation)
+    _settle(session, cycle, CycleState.REJECTED, via, late=late)
+    outcomes.count(session, cycle, reopened=1)
     actor = Actor("contact", conversation.contact_id)
     await _open_again(session, conversation, actor, reason="rejected")
-    await recovery.settle(session, conversation, cycle, RecoveryState.FAILED, via=via, actor=actor)
+    await recovery.settle(
+        session, conversation, cycle, RecoveryState.FAILED, via=via, actor=actor, silent_since=silent_since
+    )
     await recovery.for_cycle(session, conversation, cycle, RecoveryCause.REJECTION)
 
 
@@ -216,29 +258,41 @@ async def reopen(session: AsyncSession, conversation: Conversation, *, actor: Ac
     Raises ConversationClosed when the window is over, or another conversation of the customer is open by now.
     """
     if conversation.status == ConversationStatus.CLOSED:
-        await _require_window(session, conversation)
+        await require_window(session, conversation)
     cycle = await queries.newest_cycle(session, conversation)
     if cycle is not None:
         undone = cycle.state == CycleState.CONFIRMED and cycle.number == 1
         outcomes.count(session, cycle, reopened=1, first_contact=-int(undone))
         if cycle.state == CycleState.PENDING:
-            _settle(cycle, CycleState.SUPERSEDED, reason)
-            session.add(cycle)
+            _settle(session, cycle, CycleState.SUPERSEDED, reason)
     await _open_again(session, conversation, actor, reason=reason)
 
 
-async def _require_window(session: AsyncSession, conversation: Conversation) -> None:
-    if conversation.reopen_until is None or conversation.reopen_until <= now():
-        raise ConversationClosed
+async def require_window(session: AsyncSession, conversation: Conversation) -> None:
+    """Raises ConversationClosed when a closed one cannot be reopened any more, or another of the customer is open by now."""
+    if not within_window(conversation):
+        raise ConversationClosed(
+            "the matter was closed, and the time to take it up again is over: please write to us again"
+        )
     other = {"identity": conversation.identity_id, "channel": conversation.channel_id}
     if (await session.execute(_OTHER_OPEN, other)).scalar_one():
         raise ConversationClosed("the customer has another open conversation by now")
 
 
-def _settle(cycle: ResolutionCycle, state: CycleState, via: str) -> None:
-    if cycle.state != CycleState.PENDING:
+def within_window(conversation: Conversation) -> bool:
+    """Whether a closed one may still be reopened, as far as its time goes."""
+    return conversation.reopen_until is not None and conversation.reopen_until > now()
+
+
+def _settle(session: AsyncSession, cycle: ResolutionCycle, state: CycleState, via: str, *, late: bool = False) -> None:
+    """`late`: instead of what silence was taken for."""
+    if cycle.state != CycleState.PENDING and not late:
         raise Conflict("this receipt has been answered already", state=cycle.state)
+    before = outcomes.standing(cycle)
     cycle.state, cycle.decided_at, cycle.decided_via, cycle.next_at = state, now(), via, None
+    after = outcomes.standing(cycle)
+    outcomes.count(session, cycle, **{name: after[name] - before[name] for name in after})
+    session.add(cycle)
 
 
 async def _open_again(session: AsyncSession, conversation: Conversation, actor: Actor, *, reason: str) -> None:

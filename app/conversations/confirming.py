@@ -1,4 +1,4 @@
-"""Receipts that nobody answers: asked about again, and in the end taken as confirmed; and those that did not arrive. Works on
+"""Receipts that nobody answers: asked about again, and in the end closed; and those that did not arrive. Works on
 any number of processes."""
 
 from __future__ import annotations
@@ -77,6 +77,6 @@ class Confirmer:
         if cycle is None or conversation.status != ConversationStatus.RESOLVED:
             return
         if cycle.next_at == cycle.confirm_by:
-            await closing.confirm(session, conversation, cycle, via=closing.SILENCE)
+            await closing.lapse(session, conversation, cycle)
         else:  # after a standstill of ours, too: nobody's silence is taken for a yes who was not asked as often as promised
             await closing.remind(session, conversation, cycle, at=moment, link=self._link)

@@ -135,12 +135,14 @@ class ConversationResolved(Event):
 
 
 class ConversationClosed(Event):
-    """Confirmed by the customer; `via` says where."""
+    """Confirmed by the customer; `via` says where. `timeout`: since nothing was heard; that is no confirmation where they were
+    never `asked`, since no receipt reached them."""
 
     type: Literal["conversation.closed"]
     conversation: Conversation
     cycle: int
     via: str
+    asked: bool = True
 
 
 class ConversationReopened(Event):
@@ -168,10 +170,12 @@ class AgentMentioned(Event):
 
 
 class FeedbackReceived(Event):
-    """What the customer answered. Anonymous answers carry no ratings."""
+    """What the customer answered. Anonymous answers carry no ratings. `outcome` is what they said of the result just now, null
+    when they only rated."""
 
     type: Literal["feedback.received"]
     cycle: Cycle
+    outcome: Literal["confirmed", "rejected"] | None = None
     ratings: dict[str, int | None]
     comment: str | None
     anonymous: bool

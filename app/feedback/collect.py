@@ -22,7 +22,8 @@ async def response_of(session: AsyncSession, cycle: ResolutionCycle) -> SurveyRe
 
 
 async def record(session: AsyncSession, conversation: Conversation, *, cycle: ResolutionCycle, answer: Answer) -> None:
-    """One response per cycle: what is given now amends what was given before. The caller holds the conversation.
+    """One response per cycle: what is given now amends what was given before. An outcome of `answer` is one that settles it.
+    The caller holds the conversation.
 
     What was said anonymously stays so: the link lies in the conversation, where others than the customer could take it
     back. Appends `feedback.received`, unless the same was said before.
@@ -31,8 +32,7 @@ async def record(session: AsyncSession, conversation: Conversation, *, cycle: Re
     anonymous = answer.anonymous or response.anonymous
     given: dict[str, Any] = {**answer.ratings, "comment": answer.comment, "anonymous": anonymous}
     changes = {name: value for name, value in given.items() if value not in (None, getattr(response, name))}
-    news = answer.outcome is not None and answer.outcome != cycle.state
-    if not changes and not news:
+    if not changes and answer.outcome is None:
         return
     if changes:
         before = outcomes.ratings(response)
@@ -58,6 +58,7 @@ def _payload(cycle: ResolutionCycle, answer: Answer, response: SurveyResponse) -
     told = not hidden or answer.outcome == "rejected"
     return {
         "cycle": {"id": str(cycle.id), "number": cycle.number, "state": answer.outcome or cycle.state},
+        "outcome": answer.outcome,
         "ratings": {} if hidden else {name: getattr(response, name) for name in RATINGS},
         "comment": response.comment if told else None,
         "anonymous": hidden,

@@ -11,15 +11,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.figures import Folder as Folding
 from app.figures import Ledger
 from app.models import OutcomeDelta, ResolutionCycle, SurveyResponse
+from app.models.words import CycleState
 
 FIGURES = (
     "resolved", "matters", "complaints", "confirmed", "by_silence", "rejected", "reopened", "first_contact",
     "csat_count", "csat_sum", "csat_good", "nps_count", "promoters", "detractors", "recoveries", "recovered",
+    "unasked",
 )  # fmt: skip
 """`resolved`: cycles. `matters`: those that were the first of their conversation, `complaints` of these. `confirmed`, some of
 them `by_silence`, `rejected`. `reopened`: the conversation went on after it, for whatever reason. `first_contact`: confirmed
 in the first cycle and not reopened since. `csat_good`: 4 or 5. `promoters`: 9 or 10, `detractors`: 0 to 6.
-`recoveries`: tasks to make it good, `recovered`: those that ended well."""
+`recoveries`: tasks to make it good, `recovered`: those that ended well. `unasked`: closed by time although no receipt reached
+the customer, which is no confirmation."""
+SILENCE = "timeout"
+"""How a resolution was settled that nobody answered."""
 GOOD, PROMOTER, DETRACTOR = 4, 9, 6
 LEDGER = Ledger(
     table="outcome",
@@ -54,6 +59,18 @@ def count(session: AsyncSession, cycle: ResolutionCycle, **figures: int) -> None
                 **figures,
             )
         )
+
+
+def standing(cycle: ResolutionCycle) -> dict[str, int]:
+    """What a cycle adds by its state, as long as the matter is not taken up again."""
+    confirmed = cycle.state == CycleState.CONFIRMED
+    return {
+        "confirmed": int(confirmed),
+        "by_silence": int(confirmed and cycle.decided_via == SILENCE),
+        "first_contact": int(confirmed and cycle.number == 1),
+        "rejected": int(cycle.state == CycleState.REJECTED),
+        "unasked": int(cycle.state == CycleState.UNASKED),
+    }
 
 
 def ratings(response: SurveyResponse) -> dict[str, int]:

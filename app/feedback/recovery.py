@@ -145,17 +145,20 @@ async def settle(
     *,
     via: str,
     actor: Actor,
+    silent_since: datetime | None = None,
 ) -> None:
     """A cycle is `confirmed` or rejected (`failed`): so is what was done to make good, and whatever an earlier rejection
-    asked for."""
+    asked for; also what silence was taken as a yes for, `silent_since` then."""
     rejected_before = and_(col(RecoveryTask.cause) == RecoveryCause.REJECTION, col(RecoveryTask.cycle_id) != cycle.id)
+    concerned = and_(
+        col(RecoveryTask.state).in_(LIVE), or_(col(RecoveryTask.state) == RecoveryState.DONE, rejected_before)
+    )
+    if silent_since is not None:
+        by_silence = col(RecoveryTask.decided_via) == outcomes.SILENCE
+        concerned = or_(concerned, and_(by_silence, col(RecoveryTask.decided_at) >= silent_since))
     found = await session.exec(
         select(RecoveryTask)
-        .where(
-            col(RecoveryTask.conversation_id) == conversation.id,
-            col(RecoveryTask.state).in_(LIVE),
-            or_(col(RecoveryTask.state) == RecoveryState.DONE, rejected_before),
-        )
+        .where(col(RecoveryTask.conversation_id) == conversation.id, concerned)
         .order_by(col(RecoveryTask.id))
         .execution_options(populate_existing=True)
     )
@@ -173,6 +176,8 @@ async def decide(
     actor: Actor,
 ) -> None:
     """The customer has said whether it helped: `confirmed` or `failed`."""
+    if task.state == RecoveryState.CONFIRMED and task.cycle_id is not None:
+        outcomes.count(session, await session.get_one(ResolutionCycle, task.cycle_id), recovered=-1)
     task.state = state
     await _decided(session, task, via)
     await _write(session, conversation, task, ["state"], actor=actor)

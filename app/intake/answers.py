@@ -9,12 +9,12 @@ import orjson
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import feedback, queries
+from app.conversations import closing, feedback, queries
 from app.errors import AlreadyAnswered
 from app.feedback import recovery
 from app.feedback.understand import Understood, understand
 from app.intake.prepare import Prepared
-from app.models.words import ConversationStatus, CycleState, MessageKind
+from app.models.words import ConversationStatus, MessageKind
 from app.routing import offers
 
 VIA = "message"
@@ -43,8 +43,8 @@ async def hear(session: AsyncSession, conversation_id: UUID, prepared: Prepared)
     cycle = await queries.newest_cycle(session, conversation)
     if cycle is None:
         return None
-    settled = cycle.state != CycleState.PENDING and not await recovery.asked(session, conversation_id)
-    understood = understand(item["text"], settled=settled)
+    waits = closing.waits(conversation, cycle) or await recovery.asked(session, conversation_id)
+    understood = understand(item["text"], settled=not waits)
     who = {"channel": prepared.channel_id, "kind": prepared.kind, "value": prepared.value}
     if understood is None or (await session.execute(_WHO, who)).scalar_one_or_none() != conversation.contact_id:
         return None

@@ -26,10 +26,12 @@ _PRESSED = text(
     "JOIN conversation c ON c.id = r.conversation_id JOIN contact_identity i ON i.contact_id = c.contact_id "
     "WHERE r.id = :cycle AND i.channel_id = :channel AND i.kind = :kind AND i.value = :value"
 )
+# Closed since nothing was heard, as closing.waits knows it.
+_UNHEARD = "coalesce(r.decided_via = 'timeout' AND c.status = 'closed' AND c.reopen_until > now(), false)"
 # Who has a matter of their own open there means that one. Ratings may come for a while after it is settled. `asked`: of a
 # closed matter, whether what was made good helped.
-_REACHED = text("""
-    SELECT r.id, r.number, r.conversation_id, r.state <> 'pending' AND asked.task IS NULL AS settled
+_REACHED = text(f"""
+    SELECT r.id, r.number, r.conversation_id, r.state <> 'pending' AND asked.task IS NULL AND NOT {_UNHEARD} AS settled
     FROM contact_identity i
     JOIN resolution_cycle r ON r.reached_at = coalesce(i.same_as, i.id)
     JOIN conversation c ON c.id = r.conversation_id AND c.cycle = r.number
@@ -37,7 +39,7 @@ _REACHED = text("""
                        WHERE t.conversation_id = c.id AND c.status = 'closed' AND t.state = 'done'
                        AND t.asked_at IS NOT NULL LIMIT 1) asked ON true
     WHERE i.channel_id = :channel AND i.kind = :kind AND i.value = :value
-    AND (r.state = 'pending' OR asked.task IS NOT NULL OR r.decided_at > now() - interval '7 days')
+    AND (r.state = 'pending' OR asked.task IS NOT NULL OR {_UNHEARD} OR r.decided_at > now() - interval '7 days')
     AND NOT EXISTS (SELECT 1 FROM conversation o WHERE o.identity_id = coalesce(i.same_as, i.id)
                     AND o.channel_id = i.channel_id AND o.status <> 'closed')
     ORDER BY r.created_at DESC LIMIT 1

@@ -127,8 +127,10 @@ class Widget:
         if cycle_id is None:
             raise NotFound("there is no such receipt")
         async with self.context.database.begin() as session:
-            conversation, cycle = await feedback.answer_receipt(session, cycle_id=cycle_id, answer=answer, via="widget")
-        return {"receipt_id": str(cycle.id), "state": cycle.state, "conversation_status": conversation.status}
+            taken = await feedback.answer_receipt(session, cycle_id=cycle_id, answer=answer, via="widget")
+        taken.require()
+        state, status = taken.cycle.state, taken.conversation.status
+        return {"receipt_id": str(taken.cycle.id), "state": state, "conversation_status": status}
 
     async def _conversation(self) -> Conversation:
         """Theirs. Raises NotFound before the first message, TooManyRequests."""

@@ -37,6 +37,7 @@ class _Figures(SQLModel):
     detractors: int = _Figure()
     recoveries: int = _Figure()
     recovered: int = _Figure()
+    unasked: int = _Figure()
 
 
 class OutcomeDelta(_Figures, table=True):

@@ -248,12 +248,14 @@ class JobState(StrEnum):
 
 
 class CycleState(StrEnum):
-    """Of a resolution: waiting for the customer's word, or settled."""
+    """Of a resolution: waiting for the customer's word, or settled. `unasked`: closed in the end although no receipt reached
+    them."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
+    UNASKED = "unasked"
 
 
 class ReceiptKind(StrEnum):

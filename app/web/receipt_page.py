@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.conversations import feedback, recovering
+from app.conversations import closing, feedback, recovering
 from app.conversations.closing import SILENCE
-from app.errors import AlreadyAnswered, Invalid, NotFound, Problem, TooManyRequests
+from app.errors import AlreadyAnswered, ConversationClosed, Invalid, NotFound, Problem, TooManyRequests
 from app.events import shapes
 from app.feedback import collect
 from app.feedback.receipt import link_of
@@ -31,6 +31,7 @@ _CROWDED = text(
     "AND type = 'feedback.received' AND created_at > now() - make_interval(secs => :window) "
     "ORDER BY id DESC OFFSET :limit LIMIT 1"
 )
+_CLOSED = (CycleState.CONFIRMED, CycleState.UNASKED)
 _GOING_ON = frozenset(ConversationStatus) - {ConversationStatus.RESOLVED, ConversationStatus.CLOSED}
 
 
@@ -51,7 +52,9 @@ class Seen:
     @property
     def question(self) -> str | None:
         """What we ask: `result`, whether it is solved; `remedy`, whether what was done to make good helped."""
-        return "result" if self.pending else "remedy" if self.remedies else None
+        if self.remedies:
+            return "remedy"
+        return "result" if closing.waits(self.conversation, self.cycle) else None
 
     @property
     def closed_by_it(self) -> bool:
@@ -70,10 +73,10 @@ class Seen:
 
     @property
     def standing(self) -> str | None:
-        """The key of the words that say what became of it; None while it is asked about."""
-        if self.question:
+        """The key of the words that say what became of it; None while it is asked about, unless that was in vain before."""
+        if self.pending or self.remedies:
             return None
-        if self.cycle.state == CycleState.CONFIRMED and not self.closed_by_it:
+        if self.cycle.state in _CLOSED and not self.closed_by_it:
             return "is_superseded"
         return "is_silence" if self.cycle.decided_via == SILENCE else f"is_{self.cycle.state}"
 
@@ -114,12 +117,13 @@ async def answer(context: Context, request: Request, token: str) -> Response:
         return await _refuse(context, request, token, cycle_id, given, error)
     try:
         async with context.database.begin() as session:
-            conversation, cycle = await feedback.answer_receipt(
+            taken = await feedback.answer_receipt(
                 session, cycle_id=cycle_id, answer=said, via="api" if sends_json(request) else "page"
             )
-            await _require_calm(session, context, conversation)
-            seen = await _seen(session, token, cycle, conversation)
-    except (AlreadyAnswered, TooManyRequests) as problem:
+            await _require_calm(session, context, taken.conversation)
+            seen = await _seen(session, token, taken.cycle, taken.conversation)
+        taken.require()
+    except (AlreadyAnswered, ConversationClosed, TooManyRequests) as problem:
         if wants_json(request):
             raise
         return await _not_taken(context, request, token, cycle_id, given, problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from app.conversations.confirming import Confirmer
 from app.db import Database
 from app.errors import AlreadyAnswered, Conflict, ConversationClosed
 from app.events.log import SYSTEM
+from app.feedback import outcomes
 from app.feedback.survey import Answer
 from app.models import ClosingPolicy, Message
 from app.models.words import ConversationStatus, CycleState, MessageKind
@@ -201,12 +202,11 @@ async def test_confirm_reject_reopen_and_silence_at_once_have_one_outcome(
         assert conversation.status == (ConversationStatus.CLOSED if closed else ConversationStatus.OPEN)
         if closed:
             await matter.reopen()
-    told = await matter.events("conversation.closed", "conversation.reopened")
-    decided = [event for event in told if event.get("reason") != "test" or event["type"] == "conversation.closed"]
-    assert (
-        len([event for event in told if event["type"] == "conversation.closed"]) == seen["confirmed"] + seen["timeout"]
-    )
-    assert decided
+    told = await matter.events("conversation.closed", "feedback.received")
+    ends = len([event for event in told if event["type"] == "conversation.closed"])
+    assert seen["confirmed"] + seen["timeout"] <= ends <= seen.total(), "each once, some of them taken up again"
+    said = Counter(event["outcome"] for event in told if event["type"] == "feedback.received")
+    assert said == {each: seen[each] for each in ("confirmed", "rejected") if seen[each]}
     with pytest.raises(AlreadyAnswered):
         await _answer_again(matter)
 
@@ -243,6 +243,142 @@ async def test_a_closed_one_goes_on_within_its_window_and_not_after(matter: Matt
     await pass_time(matter, 8 * 24 * HOUR)
     with pytest.raises(ConversationClosed):
         await matter.reopen()
+
+
+async def silent(matter: Matter, confirmer: Confirmer) -> None:
+    await matter.resolve()
+    await say_nothing(matter, confirmer)
+    assert (await matter.cycle()).decided_via == closing.SILENCE
+
+
+async def say(matter: Matter, *, on: Database | None = None, **given: Any) -> feedback.Taken:
+    assert matter.cycle_id is not None
+    async with (on or matter.database).begin() as session:
+        answer = Answer.model_validate(given)
+        return await feedback.answer_receipt(session, cycle_id=matter.cycle_id, answer=answer, via="page")
+
+
+async def counted(matter: Matter) -> dict[str, int]:
+    """What is not nought, of what becomes of a cycle."""
+    names = ("confirmed", "by_silence", "unasked", "rejected", "reopened", "first_contact", "recoveries", "recovered")
+    async with matter.database.begin() as session:
+        found = await outcomes.report(session, since=date(2000, 1, 1), until=date(2100, 1, 1), by=["day"], where={})
+    return {name: found.total[name] for name in names if found.total[name]}
+
+
+async def test_not_solved_after_silence_goes_on_with_the_same_owner(matter: Matter, confirmer: Confirmer) -> None:
+    """Nobody had answered: it is a rejection, and what silence had made of an earlier recovery is undone, too."""
+    await silent(matter, confirmer)
+    assert await counted(matter) == {"confirmed": 1, "by_silence": 1, "first_contact": 1}
+    await say(matter, outcome="rejected", csat=1, comment="It hangs again.", about="result")
+    conversation, survey = await matter.conversation(), await matter.survey()
+    assert (conversation.status, conversation.cycle) == (ConversationStatus.OPEN, 2)
+    assert conversation.assignee_id == matter.agent.id
+    assert survey is not None
+    assert (survey.csat, survey.comment) == (1, "It hangs again.")
+    [reopened] = await matter.events("conversation.reopened")
+    assert reopened["reason"] == "rejected"
+    assert await counted(matter) == {"rejected": 1, "reopened": 1, "recoveries": 1}
+    with pytest.raises(AlreadyAnswered):
+        await say(matter, outcome="confirmed")
+    await silent(matter, confirmer)
+    assert await counted(matter) == {
+        "confirmed": 1, "by_silence": 1, "rejected": 1, "reopened": 1, "recoveries": 1, "recovered": 1,
+    }  # fmt: skip
+    await say(matter, outcome="rejected")
+    assert await counted(matter) == {"rejected": 2, "reopened": 2, "recoveries": 2}
+
+
+async def test_solved_after_silence_is_their_word(matter: Matter, confirmer: Confirmer) -> None:
+    await silent(matter, confirmer)
+    for _ in range(2):
+        await say(matter, outcome="confirmed", nps=10)
+    assert (await matter.cycle()).decided_via == "page"
+    assert await counted(matter) == {"confirmed": 1, "first_contact": 1}
+    [received] = await matter.events("feedback.received")
+    assert received["outcome"] == "confirmed"
+    assert len(await matter.events("conversation.closed")) == 1
+    with pytest.raises(AlreadyAnswered):
+        await say(matter, outcome="rejected")
+
+
+async def test_not_solved_after_the_window_is_refused_and_the_rest_is_kept(
+    matter: Matter, confirmer: Confirmer
+) -> None:
+    await silent(matter, confirmer)
+    await pass_time(matter, 8 * 24 * HOUR)
+    taken = await say(matter, outcome="rejected", csat=2, comment="Late, but still.")
+    with pytest.raises(ConversationClosed):
+        taken.require()
+    survey = await matter.survey()
+    assert survey is not None
+    assert (survey.csat, survey.comment) == (2, "Late, but still.")
+    assert (await matter.conversation()).status == ConversationStatus.CLOSED
+    assert await counted(matter) == {"confirmed": 1, "by_silence": 1, "first_contact": 1, "recoveries": 1}
+
+
+async def test_an_old_receipt_moves_nothing_after_silence_either(matter: Matter, confirmer: Confirmer) -> None:
+    await silent(matter, confirmer)
+    old = matter.cycle_id
+    await matter.reopen()
+    await silent(matter, confirmer)
+    matter.cycle_id = old
+    with pytest.raises(AlreadyAnswered):
+        await say(matter, outcome="rejected")
+    assert (await matter.conversation()).cycle == 2
+
+
+async def test_two_answers_after_silence_have_one_outcome(
+    matter: Matter, others: list[Database], confirmer: Confirmer
+) -> None:
+    await policy(matter, remind_after_s=[])
+    for _ in range(6):
+        await matter.resolve()
+        await pass_time(matter, 73 * HOUR)
+        said = ("rejected", "rejected", "confirmed")
+        answers = (say(matter, on=on, outcome=outcome) for on, outcome in zip(others, said, strict=True))
+        await asyncio.gather(confirmer.step(), *answers, return_exceptions=True)
+        cycle, conversation = await matter.cycle(), await matter.conversation()
+        closed = cycle.state == CycleState.CONFIRMED
+        assert (cycle.decided_via, cycle.state in (CycleState.CONFIRMED, CycleState.REJECTED)) == ("page", True)
+        assert conversation.status == (ConversationStatus.CLOSED if closed else ConversationStatus.OPEN)
+        if closed:
+            await matter.reopen()
+    known = await counted(matter)
+    assert (known.get("confirmed", 0) + known.get("rejected", 0), known["reopened"]) == (6, 6)
+    assert "by_silence" not in known
+
+
+async def fail(matter: Matter) -> None:
+    """Every message of ours."""
+    async with matter.database.begin() as session:
+        await session.execute(text("UPDATE message SET status = 'failed' WHERE direction = 'outbound'"))
+
+
+async def test_whom_no_receipt_reached_has_not_confirmed(matter: Matter, confirmer: Confirmer) -> None:
+    """It closes at the same time, and counts as nothing but that; what they say later counts."""
+    await matter.resolve()
+    await fail(matter)
+    await pass_time(matter, 24 * HOUR)
+    await confirmer.step()
+    await fail(matter)
+    await pass_time(matter, 48 * HOUR)
+    await confirmer.step()
+    cycle, conversation = await matter.cycle(), await matter.conversation()
+    assert (cycle.state, cycle.decided_via, conversation.status) == ("unasked", "timeout", ConversationStatus.CLOSED)
+    [closed] = await matter.events("conversation.closed")
+    assert (closed["via"], closed["asked"]) == ("timeout", False)
+    assert await counted(matter) == {"unasked": 1}
+    await say(matter, outcome="confirmed")
+    assert await counted(matter) == {"confirmed": 1, "first_contact": 1}
+
+
+async def test_whom_one_of_the_receipts_reached_was_asked(matter: Matter, confirmer: Confirmer) -> None:
+    await matter.resolve()
+    await fail(matter)
+    await say_nothing(matter, confirmer)
+    [closed] = await matter.events("conversation.closed")
+    assert (closed["asked"], await counted(matter)) == (True, {"confirmed": 1, "by_silence": 1, "first_contact": 1})
 
 
 async def test_policies_through_the_api(admin: Caller) -> None:

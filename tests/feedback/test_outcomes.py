@@ -48,7 +48,8 @@ async def recount(database: Database) -> dict[str, int]:
         told = (await session.exec(select(Event).order_by(col(Event.id)))).all()
         answered = (await session.exec(select(SurveyResponse))).all()
         cycles = {row.id: row for row in (await session.exec(select(ResolutionCycle))).all()}
-    closed_first: set[UUID | None] = set()
+    became: dict[tuple[UUID | None, int], str] = {}
+    gone_on: set[tuple[UUID | None, int]] = set()
     matters: dict[UUID | None, str] = {}
     resolved: set[UUID | None] = set()
     tasks: dict[str, dict[str, Any]] = {}
@@ -59,19 +60,25 @@ async def recount(database: Database) -> dict[str, int]:
             resolved.add(event.conversation_id)
             counted.update({"resolved": 1, "matters": int(event.payload["cycle"] == 1)})
         elif event.type == "conversation.closed":
-            first = event.payload["cycle"] == 1
-            counted.update({"confirmed": 1, "by_silence": int(event.payload["via"] == "timeout")})
-            if first:
-                closed_first.add(event.conversation_id)
+            said = {"timeout": "silence" if event.payload["asked"] else "unasked"}
+            became[event.conversation_id, event.payload["cycle"]] = said.get(event.payload["via"], "confirmed")
         elif event.type == "conversation.reopened":
-            counted.update({"reopened": 1, "rejected": int(event.payload["reason"] == "rejected")})
-            closed_first.discard(event.conversation_id)
+            cycle = (event.conversation_id, event.payload["conversation"]["cycle"] - 1)
+            gone_on.add(cycle)
+            if event.payload["reason"] == "rejected":
+                became[cycle] = "rejected"
+        elif event.type == "feedback.received" and event.payload["outcome"] == "confirmed":
+            became[event.conversation_id, event.payload["cycle"]["number"]] = "confirmed"
         elif event.type in ("recovery.opened", "recovery.updated"):
             tasks[event.payload["task"]["id"]] = event.payload["task"]
     counted["recoveries"] = sum(task["via"] != "corrected" for task in tasks.values())
     counted["recovered"] = sum(task["state"] == "confirmed" for task in tasks.values())
     counted["complaints"] = sum(matters[each] == "complaint" for each in resolved)
-    counted["first_contact"] = len(closed_first)
+    confirmed = {cycle for cycle, state in became.items() if state in ("confirmed", "silence")}
+    states = Counter(became.values())
+    counted.update({"confirmed": len(confirmed), "by_silence": states["silence"], "unasked": states["unasked"]})
+    counted.update({"rejected": states["rejected"], "reopened": len(gone_on)})
+    counted["first_contact"] = sum(number == 1 for _, number in confirmed - gone_on)
     for response in answered:
         assert response.cycle_id in cycles
         counted.update(outcomes.ratings(response))
@@ -100,6 +107,8 @@ async def live(matter: Matter, rng: random.Random) -> None:
         step = rng.choice(["answer", "answer", "rate", "reopen", "silence"])
         if step == "silence":
             async with matter.database.begin() as session:
+                if rng.random() < 0.5:
+                    await session.execute(text("UPDATE message SET status = 'failed' WHERE direction = 'outbound'"))
                 await session.execute(
                     text(
                         "UPDATE resolution_cycle SET confirm_by = now(), next_at = now() WHERE id = :id AND state = 'pending'"
@@ -116,7 +125,8 @@ async def live(matter: Matter, rng: random.Random) -> None:
             given: dict[str, Any] = {"csat": rng.randrange(1, 6), "anonymous": rng.random() < 0.3}
             if rng.random() < 0.5:
                 given["nps"] = rng.randrange(11)
-            if step == "answer" and status == ConversationStatus.RESOLVED:
+            silent = (await matter.cycle()).decided_via == "timeout"
+            if step == "answer" and (status == ConversationStatus.RESOLVED or silent):
                 given["outcome"] = rng.choice(["confirmed", "rejected"])
             async with matter.database.begin() as session:
                 answer = Answer.model_validate(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.clock import now
 from app.conversations import closing, queries
 from app.db import Database
 from app.feedback.survey import COMMENT_LIMIT
@@ -144,12 +146,23 @@ async def test_silence_is_not_called_a_yes(
     for path in (matter.receipt, matter.progress):
         page = HTMLParser((await client.get(f"{path}?lang={language}")).text)
         assert words in one(page, "main").text()
-    late = await client.post(
-        f"{matter.receipt}?lang={language}", data={"outcome": "rejected", "comment": "But it is not!"}
-    )
+    asked = HTMLParser((await client.get(f"{matter.receipt}?lang={language}&outcome=rejected")).text)
+    assert one(asked, "#outcome-rejected").attributes.keys() >= {"checked"}, "while it can be reopened it is asked"
+    await matter.change(reopen_until=now())
+    given = {"outcome": "rejected", "csat": "1", "comment": "But it is not!"}
+    late = await client.post(f"{matter.receipt}?lang={language}", data=given)
     assert late.status_code == 409
     assert words in late.text
     assert "But it is not!" in late.text
+    plain = {"accept": "application/json"}
+    refused = await client.post(matter.receipt, json={**given, "about": "result"}, headers=plain)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conversation-closed")
+    kept = (await client.get(matter.receipt, headers=plain)).json()
+    assert (kept["ratings"]["csat"], kept["comment"], kept["question"]) == (1, "But it is not!", None)
+    await matter.change(reopen_until=now() + timedelta(days=1))
+    taken = await client.post(f"{matter.receipt}?lang={language}", data=given)
+    assert taken.status_code == 200
+    assert (await matter.conversation()).status == ConversationStatus.OPEN
 
 
 async def test_a_one_click_link_only_fills_the_form(client: httpx.AsyncClient, matter: Matter) -> None:

@@ -67,7 +67,7 @@ class SlaReport(Shape):
 
 class OutcomeFigures(Shape):
     """Of resolutions. `reopened` went on after it, for whatever reason; `first_contact` were confirmed in their first cycle and
-    stayed so. Percentages: `confirmation_rate` and `reopen_rate` of `resolved`, `first_contact_rate` and `complaint_rate` of
+    stayed so; `unasked` were closed by time although no receipt reached the customer. Percentages: `confirmation_rate` and `reopen_rate` of `resolved`, `first_contact_rate` and `complaint_rate` of
     `matters` (first cycles), `csat` of ratings that were 4 or 5, `nps` promoters less detractors, `recovery_rate` the
     `recovered` of `recoveries`; null where nothing counts.
     """
@@ -77,6 +77,7 @@ class OutcomeFigures(Shape):
     complaints: int
     confirmed: int
     by_silence: int
+    unasked: int
     rejected: int
     reopened: int
     first_contact: int
@@ -143,8 +144,8 @@ async def outcome_report(
 def _outcome(figures: Mapping[str, int]) -> dict[str, Any]:
     f = figures
     counted = (
-        "resolved", "matters", "complaints", "confirmed", "by_silence", "rejected", "reopened", "first_contact",
-        "recoveries", "recovered",
+        "resolved", "matters", "complaints", "confirmed", "by_silence", "unasked", "rejected", "reopened",
+        "first_contact", "recoveries", "recovered",
     )  # fmt: skip
     return {
         **{name: f[name] for name in counted},

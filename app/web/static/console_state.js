@@ -93,7 +93,10 @@ const on = {
     told(frame, `assigned to ${frame.assignee.name}`);
   },
   "conversation.resolved"(frame) { told(frame, "resolved: the receipt is on its way"); },
-  "conversation.closed"(frame) { told(frame, "confirmed by the customer, closed"); },
+  "conversation.closed"(frame) {
+    const silent = frame.asked === false ? "no receipt reached the customer" : "nothing heard from the customer";
+    told(frame, `${frame.via === "timeout" ? silent : "confirmed by the customer"}, closed`);
+  },
   "conversation.reopened"(frame) { told(frame, `opened again: ${frame.reason}`); },
   "agent.joined"(frame) { told(frame, `${frame.agent.name} joined`); },
   "agent.mentioned"(frame) {
@@ -104,7 +107,7 @@ const on = {
   },
   "feedback.received"(frame) {
     const ratings = Object.entries(frame.ratings || {}).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${value}`);
-    told(frame, ["feedback", frame.cycle?.state, ...ratings, frame.comment].filter(Boolean).join(" · "));
+    told(frame, ["feedback", frame.outcome, ...ratings, frame.comment].filter(Boolean).join(" · "));
   },
   "sla.warned"(frame) { deadline(frame, "A deadline is near."); },
   "sla.breached"(frame) { deadline(frame, "A deadline was missed."); },

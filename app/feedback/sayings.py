@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-Clause = Literal["solved", "not_solved", "yes", "no", "thanks", "polite", "please_go_on"]
+Clause = Literal["solved", "not_solved", "yes", "no", "thanks", "polite", "regret", "please_go_on"]
 
 _TYPOS = {
     **dict.fromkeys(("slved", "sovled", "soved", "solvd", "solvedd", "solevd"), "solved"),
@@ -26,7 +26,7 @@ _THING = r"(?:it|that|this|(?:my|the|our)? ?(?:problem|issue|matter|request|tick
 _DONE = r"(?:solved|resolved|fixed|sorted(?: out)?)"
 _GRAMMAR: tuple[tuple[Clause, str], ...] = (
     ("yes", r"yes|y|yep|yup|yeah"),
-    ("no", r"no|n|nope|否|不|不是|没有?|还没有?|不没有"),
+    ("no", r"no|n|nope|否|不|不是|不对|没有?|还没有?|不没有"),
     (
         "thanks",
         r"(?:ok |okay |great |perfect |many |big )*(?:thanks?(?: you)?|ty|cheers)(?: (?:a lot|a million|so much|very much|again|all|team|guys))*"
@@ -35,10 +35,11 @@ _GRAMMAR: tuple[tuple[Clause, str], ...] = (
     ),
     (
         "polite",
-        r"(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day))(?: (?:there|team|all|support))?|sorry(?: but)?|unfortunately|sadly|"
+        r"(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day))(?: (?:there|team|all|support))?|sorry(?: but)?|"
         r"(?:best|kind|warm|many)? ?(?:regards|wishes)|best|greetings|sincerely|ok|okay|great|perfect|good|nice|excellent|awesome|brilliant|super|"
         r"[您你]好|好的?|嗯+|恩+|收到|亲|ok|哈喽|抱歉|不好意思",
     ),
+    ("regret", r"unfortunately|sadly|可惜|遗憾"),
     (
         "solved",
         rf"(?:(?:yes|yep|yup|yeah|ok|great|perfect|all) )*(?:i (?:can )?confirm (?:that )?)?(?:{_THING}(?:s| is| has been| is now|s been| got| was| have been)? )?(?:now |all |already |finally |indeed )*{_DONE}"
@@ -81,12 +82,15 @@ _GRAMMAR: tuple[tuple[Clause, str], ...] = (
         r"(?:是的?|对的?|嗯+|好的?|谢谢)*(?:我的|这个)?(?:(?:问题|事情|故障)?都?(?:已经|已|确认)(?:解决|处理好|处理完|修好|恢复正常|恢复)|(?:问题|事情|故障)解决|确认(?:已经?解决)?|搞定)了?",
     ),
     ("solved", r"好了(?:问题)?(?:已经?|都)?解决了"),
+    ("solved", r"(?:我)?(?:对结果|对服务)?(?:已经|都)?(?:很|非常|十分|特别|挺|相当)?满意"),
     ("yes", r"是的?|对的?"),
     (
         "not_solved",
         r"(?:不是?|否|没有?)?(?:我的|这个|那个)?(?:问题|事情|故障)?(?:目前|现在|到现在|依然|依旧|仍然|仍旧|仍|还是|还|根本|并|尚|都|一直|也)*(?:没有|没|未)(?:能|被)?"
         r"(?:得到)?(?:解决|处理好|处理|修好|弄好|搞定|恢复|好)(?:呢|啊|呀|哦)?",
     ),
+    ("not_solved", r"(?:根本|还是|仍然|并)?(?:没有|没|未)(?:能)?(?:真正)?解决(?:我的|这个)?问题|(?:根本)?不解决(?:问题)?"),
+    ("not_solved", r"(?:我)?(?:对结果|对服务)?(?:很|非常|十分|特别|极其|极|还是)?不满意|(?:给)?差评"),
     ("not_solved", r"(?:问题|故障)?(?:还是|依然|依旧|仍然|仍旧|仍|还)(?:不行|不能用|用不了|打不开|老样子|一样|坏的|没反应|没用|不好使)|不行|用不了"),
     ("not_solved", r"问题(?:还在|依旧|依然|仍在|还存在|依然存在|依旧存在|仍然存在|还是存在|依然在|没变)"),
     ("please_go_on", r"(?:麻烦|请)[您你]?(?:们)?(?:再|继续|尽快)?(?:帮忙)?(?:看一下|看看|看下|处理一下|处理|跟进)(?:一下)?|please (?:look|check)(?: into it| at it)?(?: again)?|please help"),

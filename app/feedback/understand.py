@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from app.feedback import sayings
+from app.feedback import letter, sayings
 from app.feedback.survey import Answer
 
 Outcome = Literal["confirmed", "rejected"]
@@ -34,6 +34,9 @@ _STARS_IN_WORDS = {
     **{f"{sign}{unit}": figure for figure, signs in enumerate(("一", "二两", "三", "四", "五"), 1) for sign in signs for unit in ("星", "颗星", "分")},
     **{f"{word}star{'s' if figure > 1 else ''}": figure for figure, word in enumerate(("one", "two", "three", "four", "five"), 1)},
     "五星好评": 5,
+    "三": 3,
+    "四": 4,
+    "五": 5,
     "满分": 5,
 }  # fmt: skip
 
@@ -46,9 +49,10 @@ class Understood:
     answer: Answer | None
 
 
-def understand(text: str, *, settled: bool = False) -> Understood | None:
-    """What `text` answers; None when it is an ordinary message. Of what is `settled` only ratings and thanks are left."""
-    plain = _plain(text)
+def understand(text: str, *, settled: bool = False, name: str | None = None) -> Understood | None:
+    """What `text` answers; None when it is an ordinary message. Of what is `settled` only ratings and thanks are left. By
+    `name`, the sender's, it is known what they put under it."""
+    plain = _plain(letter.body_of(text, name=name))
     if not plain or len(plain) > _LONGEST:
         return None
     if (rating := _rating(plain)) is not None:
@@ -77,7 +81,7 @@ def _outcome(plain: str) -> Outcome | None:
     if bool(solved) == bool(not_solved):
         return None
     if solved:
-        return None if signs & _DOUBTFUL_SIGNS or "please_go_on" in said else "confirmed"
+        return None if signs & _DOUBTFUL_SIGNS or said & {"please_go_on", "regret"} else "confirmed"
     return None if "not_solved" not in said and "thanks" in said else "rejected"
 
 

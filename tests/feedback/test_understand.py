@@ -13,7 +13,7 @@ from app.feedback.understand import understand
 
 def corpus(name: str) -> list[tuple[str, ...]]:
     lines = (Path(__file__).parent / name).read_text().splitlines()
-    return [tuple(line.split("\t")) for line in lines if line and not line.startswith("#")]
+    return [tuple(line.replace("\\n", "\n").split("\t")) for line in lines if line and not line.startswith("#")]
 
 
 CORPUS, HELD_OUT = corpus("answers.txt"), corpus("answers_held_out.txt")
@@ -52,6 +52,33 @@ def test_what_was_held_out(wanted: str, recall: float) -> None:
 @pytest.mark.parametrize("text", ["solved 🙄", "yes 👎", "Yes, solved. No.", "no, it works now", "好了 😡", "已解决？"])
 def test_what_contradicts_itself_is_an_ordinary_message(text: str) -> None:
     assert read(text) == "-"
+
+
+LETTERS = (
+    "Solved.\n\n{}",
+    "It works now\n\nBest regards\n{}",
+    "已解决\n\n{}",
+    "已解决\n\n祝好\n{}",
+    "Solved\n\nBest regards\nKim\n{}",
+    "Hi {}, solved",
+    "Hello {}\nsolved",
+    "Hello\n\n{}\n\nsolved\n\nKim",
+)
+
+
+def test_no_name_and_no_greeting_hides_what_says_more() -> None:
+    said = {text for expected, text in CORPUS + HELD_OUT if expected in ("-", "not_solved") and "\n" not in text}
+    more = [text for text in said if text not in ("Kim", "no您好，已解决") and read(f"Solved. {text}") == "-"]
+    assert len(more) > 200
+    tried = [letter.format(written) for letter in LETTERS for text in more for written in (text, text.title())]
+    assert [text for text in tried if read(text) == "solved"] == []
+
+
+def test_a_name_that_is_known_is_one_however_it_is_written() -> None:
+    for under in ("kim", "KIM S.", "kim smith", "smith"):
+        assert understand(f"it works now\n\n{under}", name="Kim Smith") is not None, under
+    assert understand("solved\nno", name="No Reply") is None
+    assert understand("solved\n\nkim", name="Ada") is None
 
 
 @pytest.mark.parametrize(("text", "outcome"), [("yes", "confirmed"), ("还没解决", "rejected")])

@@ -13,11 +13,12 @@ from sqlmodel import col, select
 
 from app.channels.base import InboundMessage, Parsed, Sender, SendFailure, StatusUpdate
 from app.channels.receipts import Outcome, payload_of
+from app.conversations import closing, queries
 from app.conversations.confirming import Confirmer
 from app.db import Database
 from app.delivery import receipts as statuses
 from app.intake.presses import FOREIGN
-from app.models import Channel, ClosingPolicy, ContactIdentity, InboundJournal, Message
+from app.models import Channel, ClosingPolicy, ContactIdentity, InboundJournal, Message, ResolutionCycle
 from app.models.words import CycleState, DeliveryStatus, MessageKind
 from app.vault import Vault
 from tests.desk.conftest import admin, house
@@ -234,6 +235,50 @@ async def test_no_from_there_goes_on_with_the_same_owner(matter: Matter, sms: Te
 def button(matter: Matter, outcome: Outcome) -> str:
     assert matter.cycle_id is not None
     return payload_of(matter.cycle_id, outcome)
+
+
+async def lapse(matter: Matter, *, window: str = "1 day") -> None:
+    """Nothing was heard, and it was closed for that."""
+    async with matter.database.begin() as session:
+        held = await queries.lock(session, matter.conversation_id)
+        await closing.lapse(session, held, await session.get_one(ResolutionCycle, matter.cycle_id))
+        await session.flush()
+        await session.execute(text(f"UPDATE conversation SET reopen_until = now() + interval '{window}'"))
+
+
+async def take_over(matter: Matter, sms: Texting) -> None:
+    """The matter's own channel is SMS from now on."""
+    async with matter.database.begin() as session:
+        of = select(ContactIdentity.id).where(col(ContactIdentity.channel_id) == sms.channel_id)
+        identity_id = (await session.exec(of)).one()
+    await matter.change(channel_id=sms.channel_id, channel_type="sms", identity_id=identity_id)
+
+
+@pytest.mark.parametrize("own", [False, True])
+async def test_after_silence_words_and_buttons_are_answers(matter: Matter, sms: Texting, own: bool) -> None:
+    """From where the receipt went, and on the matter's own channel."""
+    if own:
+        await take_over(matter, sms)
+    said: list[tuple[str, Outcome | None, str]] = [
+        ("still not working", None, "rejected"),
+        ("it's fixed now, thanks!", None, "confirmed"),
+        ("Not solved", "rejected", "rejected"),
+        ("Yes, solved", "confirmed", "confirmed"),
+    ]
+    for words, pressed, expected in said:
+        await lapse(matter)
+        payload = button(matter, pressed) if pressed else None
+        assert await sms.say(words, pressed=payload) == [matter.conversation_id], words
+        cycle, conversation = await matter.cycle(), await matter.conversation()
+        assert (cycle.state, cycle.decided_via) == (expected, "button" if pressed else "message"), words
+        assert conversation.status == ("closed" if expected == "confirmed" else "open")
+        if expected == "confirmed":
+            await matter.reopen()
+        await matter.resolve()
+    await lapse(matter, window="-1 day")
+    await sms.say("Not solved", pressed=button(matter, "rejected"))
+    assert await sms.say("still not working") != [matter.conversation_id], "too late"
+    assert (await matter.conversation()).status == "closed"
 
 
 async def test_a_press_counts_once_and_against_an_answer_nothing(matter: Matter, sms: Texting) -> None:

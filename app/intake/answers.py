@@ -19,7 +19,10 @@ from app.routing import offers
 
 VIA = "message"
 _ENDED = (ConversationStatus.RESOLVED, ConversationStatus.CLOSED)
-_WHO = text("SELECT contact_id FROM contact_identity WHERE channel_id = :channel AND kind = :kind AND value = :value")
+_WHO = text(
+    "SELECT c.id, c.name FROM contact_identity i JOIN contact c ON c.id = i.contact_id "
+    "WHERE i.channel_id = :channel AND i.kind = :kind AND i.value = :value"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,11 @@ async def hear(session: AsyncSession, conversation_id: UUID, prepared: Prepared)
     if cycle is None:
         return None
     waits = closing.waits(conversation, cycle) or await recovery.asked(session, conversation_id)
-    understood = understand(item["text"], settled=not waits)
-    who = {"channel": prepared.channel_id, "kind": prepared.kind, "value": prepared.value}
-    if understood is None or (await session.execute(_WHO, who)).scalar_one_or_none() != conversation.contact_id:
+    by = {"channel": prepared.channel_id, "kind": prepared.kind, "value": prepared.value}
+    who = (await session.execute(_WHO, by)).one_or_none()
+    if who is None or who.id != conversation.contact_id:
+        return None
+    if (understood := understand(item["text"], settled=not waits, name=who.name)) is None:
         return None
     await offers.hold_concerned(session, conversation)
     item["quiet"] = True

@@ -323,7 +323,9 @@ async def test_refused_verb_leaves_nothing_behind(house: House, supervisor: Call
     conversation = await house.conversation(await house.default_queue())
     path = f"/conversations/{conversation}"
     before = await supervisor.get(path)
-    await supervisor.post(f"{path}/resolve", {**RECEIPT, "commitment": " "}, expect=422)
+    for nothing in (" ", "\u200b\u3164\ufeff"):
+        refused = await supervisor.post(f"{path}/resolve", {**RECEIPT, "commitment": nothing}, expect=422)
+        assert refused["field"] == "commitment"
     await supervisor.post(f"{path}/messages", {"text": "x", "attachments": [NOBODY]}, expect=422)
     assert await supervisor.get(path) == before
     assert (await supervisor.get(f"{path}/routing"))["entry"]["state"] == "waiting"

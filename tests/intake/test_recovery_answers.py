@@ -36,6 +36,7 @@ async def asked(database: Database, door: Door) -> None:
     ("said", "state", "status"),
     [
         ("Yes, solved!", "confirmed", "closed"),
+        ("Hi Ada,\n\nit works now.\n\ngrace", "confirmed", "closed"),
         ("还没解决", "failed", "open"),
         ("Thanks!", "done", "closed"),
         ("4", "done", "closed"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter
 
 from app.desk.endpoints import actions, by_hand, calling, sending, taking_part, walk_ins
+from app.desk.endpoints.shared import Body
 
 CommandId = Annotated[
     Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] | int,
@@ -15,11 +16,10 @@ CommandId = Annotated[
 ]
 
 
-class Command(BaseModel):
+class Command(Body):
     """A client frame. One that says `once` is not done twice: its answer is kept, and given again to the same frame with
     the same `id`, on whatever socket of the agent (see memory.py)."""
 
-    model_config = ConfigDict(extra="forbid")
     once: ClassVar[bool] = False
     id: CommandId | None = None
 

@@ -77,13 +77,18 @@ async def meant(database: Database, channel_id: UUID, message: InboundMessage) -
     who = {"channel": channel_id, "kind": message.sender.kind, "value": message.sender.value}
     if message.pressed is not None:
         return await _pressed(database, message.pressed, who)
-    if message.automatic or message.files or message.call is not None or understand(message.text) is None:
+    if (
+        message.automatic
+        or message.files
+        or message.call is not None
+        or understand(message.text, name=message.sender.name) is None
+    ):
         return None
     async with database.begin() as session:
         row = (await session.execute(_REACHED, who)).one_or_none()
     if row is None:
         return None
-    understood = understand(message.text, settled=row.settled)
+    understood = understand(message.text, settled=row.settled, name=message.sender.name)
     if understood is None:
         return None
     said = understood.answer.model_dump(exclude_none=True) if understood.answer else {}

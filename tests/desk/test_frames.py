@@ -10,7 +10,10 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
+from app import socket_frames
 from app.desk import frames as desk
+from app.desk.protocol import COMMANDS
+from app.errors import Invalid
 from app.events import frames
 from app.intake import widget_protocol as widget
 from tests.support.sockets import Desk, NotInTheProtocol, Widget, checked
@@ -42,6 +45,16 @@ def test_every_event_that_is_appended_for_sockets_is_in_the_protocol() -> None:
             appended.add(call.group(2))
     assert {"message.created", "offer.created", "conversation.updated"} <= appended
     assert appended <= kinds(*desk.EVENTS)
+
+
+def test_a_command_that_cannot_be_kept_names_its_field() -> None:
+    for command, field in (
+        ({"type": "offer.reject", "offer_id": ID, "reason": "no\x00"}, "reason"),
+        ({"type": "message.send", "conversation_id": ID, "text": "\x00"}, "text"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            socket_frames.parse(COMMANDS, orjson.dumps(command).decode())
+        assert (refused.value.extra["field"], refused.value.detail) == (field, "must not contain the character NUL")
 
 
 def test_a_frame_is_held_to_its_fields() -> None:

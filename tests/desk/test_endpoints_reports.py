@@ -83,6 +83,8 @@ async def test_cut_and_filtered(house: House, supervisor: Caller) -> None:
         ({"from": "2026-02-02", "to": "2026-02-01"}, "from"),
         ({"from": "2000-01-01", "to": "2026-02-01"}, "from"),
         ({"from": "soon"}, "from"),
+        ({"to": "0001-01-01"}, "to"),
+        ({"to": "9999-12-31"}, "to"),
         ({"by": "mood"}, "by"),
         ({"metric": "mood"}, "metric"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from app.desk.endpoints.complaint_shapes import (
 )
 from app.desk.endpoints.shared import (
     Body,
+    GivenDay,
     GivenMoment,
     Name,
     Page,
@@ -71,13 +71,13 @@ class NewAction(Body):
 
     text: Words
     owner_id: UUID
-    due_on: date
+    due_on: GivenDay
 
 
 class ActionChange(Body):
     text: Words | None = None
     owner_id: UUID | None = None
-    due_on: date | None = None
+    due_on: GivenDay | None = None
     status: CorrectiveStatus | None = None
     effect: Words | None = None
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.desk.auth import Supervisor
-from app.desk.endpoints.shared import Shape, api_router
+from app.desk.endpoints.shared import GivenDay, Shape, api_router
 from app.edge import SessionDep
 from app.errors import Invalid
 from app.feedback import outcomes
@@ -118,8 +118,8 @@ class OutcomeReport(Shape):
 async def outcome_report(
     session: SessionDep,
     _: Supervisor,
-    since: Annotated[date | None, Query(alias="from", description="a day in UTC; 30 days by default")] = None,
-    until: Annotated[date | None, Query(alias="to", description="the last day, included; today by default")] = None,
+    since: Annotated[GivenDay | None, Query(alias="from", description="a day in UTC; 30 days by default")] = None,
+    until: Annotated[GivenDay | None, Query(alias="to", description="the last day, included; today by default")] = None,
     by: Annotated[list[OutcomeBy] | None, Query(description="may be given several times; `day` by default")] = None,
     channel_id: UUID | None = None,
     queue_id: UUID | None = None,
@@ -180,8 +180,8 @@ async def _days(session: AsyncSession, since: date | None, until: date | None) -
 async def sla_report(
     session: SessionDep,
     _: Supervisor,
-    since: Annotated[date | None, Query(alias="from", description="a day in UTC; 30 days by default")] = None,
-    until: Annotated[date | None, Query(alias="to", description="the last day, included; today by default")] = None,
+    since: Annotated[GivenDay | None, Query(alias="from", description="a day in UTC; 30 days by default")] = None,
+    until: Annotated[GivenDay | None, Query(alias="to", description="the last day, included; today by default")] = None,
     by: Annotated[list[By] | None, Query(description="may be given several times; `policy` by default")] = None,
     policy: Annotated[str | None, Query(max_length=100, description="code, all versions")] = None,
     metric: ClockMetric | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -156,6 +156,12 @@ def _has_nul(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset) and any(map(_has_nul, value))
 
 
+def _in_our_years(value: date) -> date:
+    if not _EARLIEST.year <= value.year < _LATEST.year:
+        raise ValueError(f"must be a day of the years {_EARLIEST.year} to {_LATEST.year - 1}")
+    return value
+
+
 def _in_our_times(value: datetime) -> datetime:
     """Others are slips, and the edges of the calendar are in no year once they are put in UTC."""
     if not _EARLIEST <= value < _LATEST:
@@ -177,6 +183,7 @@ Words = Annotated[list[Name], Field(max_length=100)]
 Small = Annotated[int, Field(ge=0, le=1_000_000)]
 GivenMoment = Annotated[AwareDatetime, AfterValidator(_in_our_times)]
 """A time that a caller gives; `Moment` is one that we tell."""
+GivenDay = Annotated[date, AfterValidator(_in_our_years)]
 Moment = Annotated[
     datetime,
     PlainSerializer(rfc3339, return_type=str, when_used="json"),

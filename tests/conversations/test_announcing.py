@@ -449,15 +449,15 @@ async def test_policies_and_texts_are_kept_by_administrators(house: House, admin
     assert (problem["field"], "{who}" in problem["detail"]) == ("text", True)
     await admin.post("/announcement-texts", {**own, "language": "de", "text": "no link"}, expect=422)
     await admin.post("/announcement-texts", {**own, "language": "de", "channel_type": "pigeon"}, expect=422)
-    for wrong, field, said in (
+    for bad, field, said in (
         ({"text": "{link}\x00"}, "text", "NUL"),
         ({"subject": "a\x00"}, "subject", "NUL"),
         ({"subject": "\u200b"}, "subject", "empty"),
         ({"text": "{link}" + "x" * 4_000}, "text", "4000 characters"),
     ):
         for problem in (
-            await admin.post("/announcement-texts", {**own, "language": "de", **wrong}, expect=422),
-            await admin.patch(f"/announcement-texts/{row['id']}", row["version"], wrong, expect=422),
+            await admin.post("/announcement-texts", {**own, "language": "de", **bad}, expect=422),
+            await admin.patch(f"/announcement-texts/{row['id']}", row["version"], bad, expect=422),
         ):
             assert (problem["field"], said in problem["detail"]) == (field, True), problem
     changed = await admin.patch(f"/announcement-texts/{row['id']}", row["version"], {"subject": "Votre demande"})

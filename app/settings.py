@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     page_messages: int = Field(
         default=10,
         ge=1,
-        description="messages, or answers to its receipt, from the pages of one matter within a window",
+        description="messages from the page of one matter, or answers to one receipt, within a window",
     )
     page_messages_window_s: float = Field(default=600, gt=0)
     replay_limit: int = Field(default=50_000, ge=1, description="events replayed before resync_required")

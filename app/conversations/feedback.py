@@ -19,11 +19,13 @@ from app.models.words import CycleState, RecoveryState
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of an answer. `refused`: a "not solved" after silence that came too late to reopen the matter; all else
-    that was said is kept, so whoever tells the customer raises it after the commit."""
+    """What became of an answer. `decided`: its outcome was the first to a question of ours. `refused`: a "not solved" after
+    silence that came too late to reopen the matter; all else that was said is kept, so whoever tells the customer raises it
+    after the commit."""
 
     conversation: Conversation
     cycle: ResolutionCycle
+    decided: bool = False
     refused: ConversationClosed | None = None
 
     def require(self) -> None:
@@ -66,7 +68,8 @@ async def answer_receipt(session: AsyncSession, *, cycle_id: UUID, answer: Answe
         await recovering.answered(session, conversation, asked, outcome=answer.outcome, via=via)
     if answer.ratings:
         await recovering.consider(session, conversation, cycle)
-    return Taken(conversation, cycle, refused)
+    decided = answer.outcome is not None and (counts or bool(asked))
+    return Taken(conversation, cycle, decided, refused)
 
 
 async def _asked(

@@ -28,8 +28,8 @@ _KEPT = ("outcome", *RATINGS, "comment", "anonymous")
 # How old the first answer is that finds no place any more, counted from the newest. The caller holds the conversation.
 _CROWDED = text(
     "SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM event WHERE conversation_id = :conversation "
-    "AND type = 'feedback.received' AND created_at > now() - make_interval(secs => :window) "
-    "ORDER BY id DESC OFFSET :limit LIMIT 1"
+    "AND type = 'feedback.received' AND payload->'cycle'->>'id' = :cycle "
+    "AND created_at > now() - make_interval(secs => :window) ORDER BY id DESC OFFSET :limit LIMIT 1"
 )
 _CLOSED = (CycleState.CONFIRMED, CycleState.UNASKED)
 _GOING_ON = frozenset(ConversationStatus) - {ConversationStatus.RESOLVED, ConversationStatus.CLOSED}
@@ -120,7 +120,7 @@ async def answer(context: Context, request: Request, token: str) -> Response:
             taken = await feedback.answer_receipt(
                 session, cycle_id=cycle_id, answer=said, via="api" if sends_json(request) else "page"
             )
-            await _require_calm(session, context, taken.conversation)
+            await _require_calm(session, context, taken)
             seen = await _seen(session, token, taken.cycle, taken.conversation)
         taken.require()
     except (AlreadyAnswered, ConversationClosed, TooManyRequests) as problem:
@@ -132,10 +132,14 @@ async def answer(context: Context, request: Request, token: str) -> Response:
     return _page(request, seen, values=seen.filled_in, notice=_thanks(seen, said))
 
 
-async def _require_calm(session: AsyncSession, context: Context, conversation: Conversation) -> None:
-    """Every change is told to the desk and to partners. Raises TooManyRequests, and nothing of this one is kept."""
+async def _require_calm(session: AsyncSession, context: Context, taken: feedback.Taken) -> None:
+    """Every change is told to the desk and to partners. Raises TooManyRequests, and nothing of this one is kept; but whether
+    it is solved can be said at any time."""
+    if taken.decided:
+        return
     window = context.settings.page_messages_window_s
-    asked = {"conversation": conversation.id, "window": window, "limit": context.settings.page_messages}
+    subject = {"conversation": taken.conversation.id, "cycle": str(taken.cycle.id)}
+    asked = {**subject, "window": window, "limit": context.settings.page_messages}
     since = (await session.execute(_CROWDED, asked)).scalar_one_or_none()
     if since is not None:
         raise TooManyRequests("this was answered too often in a short time", retry_after=max(round(window - since), 1))

@@ -108,10 +108,13 @@ async def test_a_flood_of_answers_is_stopped(client: httpx.AsyncClient, matter: 
     assert 0 < int(page.headers["Retry-After"]) <= settings.page_messages_window_s
     assert "One too many" in page.text
     assert "您在短时间内" in one(page.text, "[role=status]").text()
-    refused = await client.post(matter.receipt, json={"outcome": "confirmed"}, headers=JSON)
+    refused = await client.post(matter.receipt, json={"csat": 1}, headers=JSON)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
-    assert (await matter.cycle()).state == CycleState.PENDING
     assert len(await matter.events("feedback.received")) == limit
+    assert (await client.post(matter.receipt, json={"outcome": "rejected"}, headers=JSON)).status_code == 200
+    assert (await matter.cycle()).state == CycleState.REJECTED, "whether it is solved can be said at any time"
+    await matter.resolve()
+    assert (await client.post(matter.receipt, json={"csat": 4}, headers=JSON)).status_code == 200, "another receipt"
 
 
 async def test_who_was_asked_lately_is_not_asked_again(client: httpx.AsyncClient, matter: Matter) -> None:

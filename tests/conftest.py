@@ -106,13 +106,15 @@ def fixtures() -> Path:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is loaded by now stays: the search for leftovers after each test need not look at it."""
+    """What is loaded by now stays: the search for leftovers need not look at it."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """A socket that a test left open is that test's failure, not the failure of whichever runs when it is found."""
-    gc.collect()
-    collect_unraisable(item.config)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A socket that a file's tests left open is that file's failure, not the failure of whichever runs when it is found."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+        collect_unraisable(item.config)

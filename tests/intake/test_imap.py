@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -77,10 +78,9 @@ class Process:
         while True:
             self.poke.clear()
             delay = await self.mailboxes.step()
-            try:
-                await asyncio.wait_for(self.poke.wait(), min(0.2 if delay is None else delay, 0.2))
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(0.2 if delay is None else delay, 0.2)):  # wait_for can swallow the end
+                    await self.poke.wait()
 
 
 @dataclass
